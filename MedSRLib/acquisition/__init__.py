@@ -1,0 +1,1 @@
+"""The acquisition operator A, its adjoint, slice profiles, interpolation and noise."""

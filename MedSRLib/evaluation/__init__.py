@@ -1,0 +1,1 @@
+"""Evaluation: metrics, classical methods, the comparative study and its pictures."""

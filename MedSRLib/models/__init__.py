@@ -1,0 +1,1 @@
+"""Models: manifests, the catalogue, checkpoint dialects."""

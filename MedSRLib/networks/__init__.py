@@ -1,0 +1,1 @@
+"""Networks: the RRDB generator, the compact generator and n-D pixel shuffle."""

@@ -1,0 +1,1 @@
+"""Training: configuration, paired patches, losses and the trainer."""
