@@ -1,0 +1,61 @@
+"""Grey levels: one invertible affine map per volume, and the way back to the input's dtype without wrapping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+CT_AIR = -1000.0
+CT_RANGE = 2000.0
+_LARGEST_PERCENTILE_SAMPLE = 2**24
+
+
+@dataclass(frozen=True)
+class IntensityScaling:
+    """``normalised = (value - offset) / width``; fitted once per volume, never per tile.
+
+    The map does not clip, so values outside the fitted range survive the round trip.
+
+    Args:
+        offset: value that becomes 0.
+        width: range of values that becomes 0..1; positive.
+    """
+
+    offset: float
+    width: float
+
+    @classmethod
+    def fit(cls, voxels: np.ndarray, modality: str) -> IntensityScaling:
+        """CT: -1000..1000 HU; 8 bit: 0..255; everything else: the 0.1 and 99.9 percentiles.
+
+        Args:
+            voxels: array of any shape; volumes above 2**24 voxels are sampled at a regular stride.
+            modality: one of ``MedSRLib.volumes.volume.MODALITIES``.
+        """
+        if modality == "CT":
+            return cls(CT_AIR, CT_RANGE)
+        if voxels.dtype == np.uint8:
+            return cls(0.0, 255.0)
+        flat = voxels.reshape(-1)
+        low, high = np.percentile(flat[:: -(-flat.size // _LARGEST_PERCENTILE_SAMPLE)], [0.1, 99.9])
+        if high <= low:
+            low, high = float(flat.min()), float(flat.max())
+        return cls(float(low), float(high - low) if high > low else 1.0)
+
+    def normalise(self, voxels: np.ndarray) -> np.ndarray:
+        """Values to float32, 0..1 over the fitted range."""
+        return (voxels.astype(np.float32) - np.float32(self.offset)) / np.float32(self.width)
+
+    def restore(self, normalised: np.ndarray) -> np.ndarray:
+        """The inverse of ``normalise``, in float32."""
+        return np.asarray(normalised, np.float32) * np.float32(self.width) + np.float32(self.offset)
+
+
+def cast_like(values: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
+    """Values in another dtype: rounded and clipped to its range, never wrapped; floats are only cast."""
+    dtype = np.dtype(dtype)
+    if not np.issubdtype(dtype, np.integer):
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
