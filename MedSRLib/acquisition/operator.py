@@ -1,0 +1,137 @@
+"""The acquisition operator A of y = A x + n: one matrix per axis, so A is exact, separable and has a true adjoint.
+
+Low-resolution voxel m of an axis with n_high voxels shrunk to n_low covers the high-resolution indices
+[m f - 1/2, (m + 1) f - 1/2], f = n_high / n_low, so its centre is at ``(m + 1/2) f - 1/2``. Nothing is resampled:
+each row of a matrix holds the profile's weights at the high-resolution voxel centres, divided by their sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from MedSRLib.errors import UsageError
+
+Profile = Literal["gaussian", "box", "kspace"]
+ArrayOrTensor = TypeVar("ArrayOrTensor", bound=Any)
+
+
+@lru_cache(maxsize=256)
+def profile_matrix(n_high: int, n_low: int, width: float, profile: Profile) -> np.ndarray:
+    """One axis of A, shape [n_low, n_high], float64, every row summing to one.
+
+    Args:
+        n_high: voxels of the anatomy along the axis.
+        n_low: voxels of the measurement along the axis.
+        width: full width at half maximum (gaussian) or full width (box), in low-resolution voxels; "kspace" has none.
+        profile: "gaussian"; "box" (mean over the overlap with each voxel); "kspace" (keeps the n_low lowest
+            frequencies of the periodic axis: the Dirichlet kernel of a truncated MR acquisition).
+    """
+    factor = n_high / n_low
+    centre = (np.arange(n_low)[:, None] + 0.5) * factor - 0.5
+    distance = np.arange(n_high)[None, :] - centre
+    if profile == "gaussian":
+        weights = np.exp(-4.0 * np.log(2.0) * (distance / (width * factor)) ** 2)
+    elif profile == "box":
+        half = 0.5 * width * factor
+        weights = np.clip(np.minimum(distance + 0.5, half) - np.maximum(distance - 0.5, -half), 0.0, None)
+    else:
+        weights = np.ones_like(distance)
+        for frequency in range(1, n_low // 2 + 1):
+            share = 1.0 if 2 * frequency == n_low else 2.0
+            weights += share * np.cos(2.0 * np.pi * frequency * distance / n_high)
+    matrix = weights / weights.sum(axis=1, keepdims=True)
+    matrix.setflags(write=False)
+    return matrix
+
+
+def along_axis(matrix: np.ndarray, x: ArrayOrTensor, axis: int) -> ArrayOrTensor:
+    """``matrix`` applied to one axis of a numpy array or torch tensor, in the array's own precision and device."""
+    if isinstance(x, np.ndarray):
+        local: Any = matrix.astype(x.dtype, copy=False)
+    else:
+        import torch
+
+        local = torch.tensor(matrix, dtype=x.dtype, device=x.device)
+    if axis == -2:
+        return local @ x
+    return (x.swapaxes(axis, -1) @ local.T).swapaxes(axis, -1)
+
+
+@dataclass(frozen=True)
+class AcquisitionModel:
+    """A: blurs by the in-plane point spread and the slice profile, and samples.
+
+    Arrays and tensors are [..., k, j, i]; leading axes are kept, and an axis of factor 1 is left alone, so a stack
+    of slices [..., j, i] works with a factor 1 along k.
+
+    Args:
+        factors: low-resolution over high-resolution spacing along i, j, k; each at least 1.
+        in_plane_fwhm: full width at half maximum of the point spread along i and j, in low-resolution voxels.
+        slice_thickness: full width of the slice profile along k, in low-resolution slice spacings: thickness over
+            spacing, above 1 for overlapping slices and below 1 for gaps.
+        slice_profile: "gaussian" or "box".
+        in_plane_profile: "gaussian", "box", or "kspace" (MR: truncation, has no width).
+
+    Raises:
+        UsageError: a factor below 1 or a width that is not positive.
+    """
+
+    factors: tuple[float, float, float]
+    in_plane_fwhm: float = 1.0
+    slice_thickness: float = 1.0
+    slice_profile: Profile = "gaussian"
+    in_plane_profile: Profile = "gaussian"
+
+    def __post_init__(self) -> None:
+        if len(self.factors) != 3 or min(self.factors) < 1:
+            raise UsageError(f"factors must be three numbers of at least 1 (along i, j, k), got {self.factors}")
+        if self.in_plane_fwhm <= 0 or self.slice_thickness <= 0:
+            raise UsageError("the point-spread width and the slice thickness must be positive")
+
+    def low_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Shape of the measurement of an anatomy of ``shape`` [k, j, i]."""
+        return tuple(max(1, round(n / f)) for n, f in zip(shape, reversed(self.factors), strict=True))
+
+    def high_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Shape of the anatomy behind a measurement of ``shape`` [k, j, i]."""
+        return tuple(round(n * f) for n, f in zip(shape, reversed(self.factors), strict=True))
+
+    def apply(self, x: ArrayOrTensor, low_shape: Sequence[int] | None = None) -> ArrayOrTensor:
+        """A x.
+
+        Args:
+            x: floating-point anatomy [..., k, j, i].
+            low_shape: numbers of voxels of the measurement along the last axes; None for the rounded quotient.
+        """
+        for axis in self._axes():
+            n_high = x.shape[axis]
+            n_low = low_shape[axis] if low_shape is not None else max(1, round(n_high / self.factors[-1 - axis]))
+            x = along_axis(self._matrix(axis, n_high, n_low), x, axis)
+        return x
+
+    def adjoint(self, y: ArrayOrTensor, high_shape: Sequence[int] | None = None) -> ArrayOrTensor:
+        """A' y: the transposed matrices, so that <A x, y> = <x, A' y>.
+
+        Args:
+            y: floating-point measurement [..., k, j, i].
+            high_shape: numbers of voxels of the anatomy along the last axes; None for the rounded product.
+        """
+        for axis in self._axes():
+            n_low = y.shape[axis]
+            n_high = high_shape[axis] if high_shape is not None else round(n_low * self.factors[-1 - axis])
+            y = along_axis(self._matrix(axis, n_high, n_low).T, y, axis)
+        return y
+
+    def _axes(self) -> list[int]:
+        """Axes that A changes, as negative array axes: -1 is i, -2 is j, -3 is k."""
+        return [-1 - n for n, factor in enumerate(self.factors) if factor != 1]
+
+    def _matrix(self, axis: int, n_high: int, n_low: int) -> np.ndarray:
+        if axis == -3:
+            return profile_matrix(n_high, n_low, self.slice_thickness, self.slice_profile)
+        return profile_matrix(n_high, n_low, self.in_plane_fwhm, self.in_plane_profile)
