@@ -1,0 +1,62 @@
+"""``medsr``: reads the command line, runs a sub-command, turns errors into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from MedSRLib import __version__
+from MedSRLib.errors import EnhancementCancelled, MedSRError
+
+COMMANDS = {
+    "enhance": "turn one volume into a sharper one",
+    "evaluate": "measure models and classical methods on reference volumes",
+    "compare": "draw methods side by side with zoom and difference",
+    "models": "list, show, verify and import models",
+    "train": "train a generator on your own volumes",
+}
+
+
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The whole parser. Each sub-command's module is imported only when it is asked for, so ``--help`` is quick.
+
+    Args:
+        only: the sub-command whose options are wanted; the others are listed with their one-line help.
+    """
+    parser = argparse.ArgumentParser(
+        prog="medsr",
+        description="Super-resolution of medical volumes. Not for primary diagnosis.",
+        epilog="example: medsr enhance head.nii.gz head_x2.nii.gz --report head_x2.json",
+    )
+    parser.add_argument("--version", action="version", version=f"medsr {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        subparser = subparsers.add_parser(
+            name, help=summary, description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        if name == only:
+            importlib.import_module(f"MedSRLib.commands.{name}").add_arguments(subparser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs ``medsr`` and returns its exit code: 0 done, 2 wrong usage, 3 bad input, 4 some failed, 130 cancelled."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    chosen = next((word for word in argv if word in COMMANDS), None)
+    arguments = build_parser(chosen).parse_args(argv)
+    command = importlib.import_module(f"MedSRLib.commands.{arguments.command}")
+    try:
+        code: int = command.run(arguments)
+        return code
+    except MedSRError as error:
+        print(f"medsr: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("medsr: cancelled", file=sys.stderr)
+        return EnhancementCancelled.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
