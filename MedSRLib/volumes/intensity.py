@@ -41,7 +41,8 @@ class IntensityScaling:
         low, high = np.percentile(flat[:: -(-flat.size // _LARGEST_PERCENTILE_SAMPLE)], [0.1, 99.9])
         if high <= low:
             low, high = float(flat.min()), float(flat.max())
-        return cls(float(low), float(high - low) if high > low else 1.0)
+        width = float(high) - float(low)
+        return cls(float(low), width if width >= np.finfo(np.float32).tiny else 1.0)
 
     def normalise(self, voxels: np.ndarray) -> np.ndarray:
         """Values to float32, 0..1 over the fitted range."""
@@ -57,5 +58,10 @@ def cast_like(values: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
     dtype = np.dtype(dtype)
     if not np.issubdtype(dtype, np.integer):
         return values.astype(dtype)
+    rounded = np.rint(values, dtype=np.result_type(values, np.float32))
     limits = np.iinfo(dtype)
-    return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+    low, high = rounded.dtype.type(limits.min), rounded.dtype.type(limits.max)
+    if int(high) > limits.max:
+        # 2**31 - 1 is no float32: the next float32 above it would wrap, so clip to the next one below.
+        high = np.nextafter(high, rounded.dtype.type(0))
+    return np.clip(rounded, low, high).astype(dtype)

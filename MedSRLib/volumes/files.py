@@ -1,0 +1,202 @@
+"""Image files to Volume and back: formats, what may be overwritten, and writing whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from MedSRLib.errors import InputError, OutputError, UsageError
+from MedSRLib.volumes.itk import METAIMAGE, NIFTI, exact_for_files, one_line, read_image, write_image
+from MedSRLib.volumes.volume import Volume
+
+READABLE = (*NIFTI, ".nrrd", ".nhdr", *METAIMAGE)
+WRITABLE = (*NIFTI, ".nrrd", *METAIMAGE)
+
+_SHEAR = 2e-4
+_LARGEST_COMPRESSION = 20
+_LARGEST_SAMPLE = 2**22
+
+
+def read_volume(path: str | Path, *, modality: str | None = None, series: str | None = None) -> Volume:
+    """Read NIfTI, NRRD, MetaImage or a DICOM series folder.
+
+    Geometry is float64 throughout and never approximated: shear is kept, and NIfTI's affine is the header's own
+    float32 numbers. A one-slice image becomes [1, j, i]. The voxel dtype is the file's; 64 bit integers become
+    32 bit where that is exact, because no resampling can keep more.
+
+    Args:
+        path: a file, format by suffix, or a folder with a DICOM series.
+        modality: what the voxels are; by default what the file says, else ``guess_modality``.
+        series: SeriesInstanceUID (or its end) where the folder holds several series.
+
+    Raises:
+        UsageError: the suffix is not known, or ``series`` is given for a file.
+        InputError: the file is missing, damaged, empty, in colour, not 3D, or of a voxel type that cannot be kept.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist: check the path")
+    if path.is_dir():
+        from MedSRLib.volumes.dicom import read_series
+
+        volume = read_series(path, series)
+        return volume if modality is None else replace(volume, modality=modality)
+    if series is not None:
+        raise UsageError(f"a series can only be chosen in a DICOM folder, and {path} is not a folder")
+    _suffix(path, READABLE)
+    voxels, affine, said = read_image(path)
+    return Volume(voxels, affine, modality or said or guess_modality(voxels))
+
+
+def write_volume(
+    volume: Volume, path: str | Path, *, overwrite: bool = False, protected: Sequence[str | Path] = ()
+) -> None:
+    """Write NIfTI, NRRD or MetaImage, with the volume's dtype, so that ``path`` is either whole or untouched.
+
+    The file is written in a temporary folder beside the target, checked, and moved. Half floats are stored as
+    float32, booleans as uint8. NRRD and MetaImage hold any affine; NIfTI through ITK holds no shear.
+
+    Args:
+        volume: what to write.
+        path: the target; format by suffix. A .mhd gets its voxels in a .zraw beside it.
+        overwrite: whether an existing file may be replaced.
+        protected: inputs, files or DICOM folders, that are never written onto, whatever ``overwrite`` says.
+
+    Raises:
+        UsageError: the suffix is not known, or the target exists or is protected.
+        OutputError: the target could not be written, or cannot hold the volume.
+    """
+    path = Path(path)
+    require_writable(path, overwrite=overwrite, protected=protected, volume=volume)
+    voxels = exact_for_files(volume.voxels)
+    try:
+        _require_space(path, voxels.nbytes)
+        with tempfile.TemporaryDirectory(prefix=".medsr-", dir=path.parent) as folder:
+            write_image(voxels, volume.affine, Path(folder) / path.name)
+            _move(Path(folder), path)
+    except (OSError, RuntimeError, InputError) as error:
+        if shutil.disk_usage(path.parent).free < voxels.nbytes:
+            needed = -(-voxels.nbytes // 10**6)
+            remedy = f"the disk is full, {path.name} needs up to {needed} MB: free some or choose another folder"
+        else:
+            remedy = f"{one_line(error)}: choose another folder"
+        raise OutputError(f"{path} could not be written, {remedy}") from error
+
+
+def require_writable(
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    protected: Sequence[str | Path] = (),
+    volume: Volume | None = None,
+) -> None:
+    """Check, before any work, that ``write_volume`` with the same arguments may write.
+
+    Args:
+        path, overwrite, protected: as for ``write_volume``.
+        volume: the volume to come, or any other with the same directions of its axes, such as the input.
+
+    Raises:
+        UsageError: the suffix is not known, or the target exists or is protected.
+        OutputError: the folder does not exist or does not let us write, or the format cannot hold the volume.
+    """
+    path = Path(path)
+    suffix = _suffix(path, WRITABLE)
+    targets = [path, path.with_suffix(".zraw")] if suffix == ".mhd" else [path]
+    for target in targets:
+        if any(_touches(target, Path(other)) for other in protected):
+            raise UsageError(f"{target} is part of the input, which is never overwritten: choose another output")
+        if target.is_dir():
+            raise UsageError(f"{target} is a folder: name a file in it")
+        if target.exists() and not overwrite:
+            raise UsageError(f"{target} exists: choose another output or allow overwriting (--overwrite)")
+    if not path.parent.is_dir():
+        raise OutputError(f"the folder {path.parent} does not exist: create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"the folder {path.parent} may not be written to: choose another one")
+    if volume is not None and suffix in NIFTI and _is_sheared(volume.affine):
+        raise OutputError(
+            f"NIfTI files cannot keep the sheared axes of this volume: write {path.name} as .nrrd or .mha"
+        )
+
+
+def guess_modality(voxels: np.ndarray) -> str:
+    """CT where the grey levels look like Hounsfield units, else other.
+
+    They do when all are integers, at least 1 % lie around air and lung (-1100 to -500), and hardly any lie below,
+    except for one padding value (-2000, -3024, ...). MR magnitudes are not negative; MR phase maps (-4096 to 4095)
+    spread below -1100.
+
+    Args:
+        voxels: [k, j, i]; of large volumes evenly spaced slices are looked at.
+    """
+    values = sample_slices(voxels).reshape(-1)
+    if values.size == 0 or values.min() > -500 or values.min() < -(2**15):
+        return "other"
+    if not np.issubdtype(values.dtype, np.integer) and not np.array_equal(values, np.rint(values)):
+        return "other"
+    low = values[values < -1100]
+    stray = np.count_nonzero(low != low.min()) if low.size else 0
+    present = values.size - low.size
+    air = np.count_nonzero((values >= -1100) & (values <= -500))
+    return "CT" if air >= 0.01 * present > 0 and stray <= 0.01 * present else "other"
+
+
+def sample_slices(voxels: np.ndarray) -> np.ndarray:
+    """The volume, or evenly spaced slices of it that hold about 2**22 voxels, without copying."""
+    return voxels[:: max(1, -(-voxels.size // _LARGEST_SAMPLE))]
+
+
+def _suffix(path: Path, accepted: Sequence[str]) -> str:
+    """The longest accepted suffix of a path."""
+    for suffix in sorted(accepted, key=len, reverse=True):
+        if path.name.lower().endswith(suffix):
+            return suffix
+    folder = " or a DICOM folder" if accepted is READABLE else ""
+    raise UsageError(f"{path.name} has no suffix that MedSR knows: use {', '.join(accepted)}{folder}")
+
+
+def _is_sheared(affine: np.ndarray) -> bool:
+    """Whether two axes are off the right angle by more (cosine) than ITK's own NIfTI reader lets pass."""
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.abs(directions.T @ directions - np.eye(3)).max() > _SHEAR)
+
+
+def _touches(target: Path, protected: Path) -> bool:
+    """Whether writing ``target`` would change a protected file, a folder, or the data file of a protected header."""
+    if protected.is_dir():
+        return target.resolve().is_relative_to(protected.resolve())
+    if target.exists() and protected.exists() and target.samefile(protected):
+        return True
+    if protected.suffix.lower() in (".mhd", ".nhdr") and protected.is_file():
+        header = protected.read_bytes()[: 2**16]
+        return target.parent.resolve() == protected.parent.resolve() and target.name.encode() in header
+    return False
+
+
+def _require_space(path: Path, size: int) -> None:
+    """Give up before ITK starts where not even the best compression would fit.
+
+    Raises:
+        OSError: no space is left.
+    """
+    least = size if path.name.lower().endswith(".nii") else size // _LARGEST_COMPRESSION
+    if shutil.disk_usage(path.parent).free < least:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _move(folder: Path, path: Path) -> None:
+    """Move the written files beside each other to their place; a header last, so that it never names old voxels."""
+    data = [file for file in folder.iterdir() if file.name != path.name]
+    if data:
+        path.unlink(missing_ok=True)
+    for file in data:
+        os.replace(file, path.parent / file.name)
+    os.replace(folder / path.name, path)
