@@ -1,4 +1,4 @@
-"""Pixel shuffle in n dimensions with one factor per axis, its inverse, and the initialisation that avoids checkerboards."""
+"""Pixel shuffle in n dimensions, one factor per axis; its inverse; the initialisation that avoids checkerboards."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from fractions import Fraction
+from typing import Any, Literal
 
 import torch
 from monai.networks.layers.factories import Conv
@@ -34,6 +35,8 @@ class DenseBlock(nn.Module):
         growth: channels each inner convolution adds.
     """
 
+    conv5: nn.Module
+
     def __init__(self, spatial_dims: int, features: int, growth: int) -> None:
         super().__init__()
         conv = Conv[Conv.CONV, spatial_dims]
@@ -48,7 +51,8 @@ class DenseBlock(nn.Module):
         maps = [x]
         for n in range(1, 5):
             maps.append(functional.leaky_relu(getattr(self, f"conv{n}")(torch.cat(maps, 1)), LEAK, inplace=True))
-        return x + RESIDUAL_SCALE * self.conv5(torch.cat(maps, 1))
+        branch: Tensor = self.conv5(torch.cat(maps, 1))
+        return x + RESIDUAL_SCALE * branch
 
 
 class RRDB(nn.Module):
@@ -153,19 +157,26 @@ class RRDBGenerator(nn.Module):
                 x = layer(functional.interpolate(x, scale_factor=[float(s) for s in stage], mode="nearest"))
             x = functional.leaky_relu(x, LEAK, inplace=True)
         x = self.conv_last(functional.leaky_relu(self.conv_hr(x), LEAK, inplace=True))
-        return x[(..., *(slice(0, n * f) for n, f in zip(size, self.factors, strict=True)))]
+        crop: tuple[Any, ...] = (..., *(slice(0, n * f) for n, f in zip(size, self.factors, strict=True)))
+        return x[crop]
 
     def _pad(self, x: Tensor) -> Tensor:
         padding = [amount for n in reversed(x.shape[2:]) for amount in (0, -n % self.unshuffle[0])]
         return functional.pad(x, padding, mode="replicate") if any(padding) else x
 
     def receptive_radius(self) -> int:
-        """Input voxels that an output voxel can see in each direction, from the layers alone (an upper bound)."""
+        """Input voxels that an output voxel can see in each direction, from the layers alone (an upper bound).
+
+        A convolution reaches one voxel of its own grid, so less far where an axis has been upsampled more: the axis
+        with the smallest factor reaches furthest. An unshuffled input is seen in whole blocks.
+        """
         trunk = 1 + 15 * self.blocks + 1
-        radius, scale = float(trunk), 1.0
-        for stage in self.stages:
-            after = scale * max(stage)
-            radius += 1 / (scale if self.upsampler == "pixelshuffle" else after)
-            scale = after
-        radius += 2 / scale
-        return math.ceil(radius) * self.unshuffle[0] + (self.unshuffle[0] - 1)
+        furthest = 0
+        for axis in range(len(self.factors)):
+            radius, scale = Fraction(trunk), 1
+            for stage in self.stages:
+                upsampled = scale * stage[axis]
+                radius += Fraction(1, scale if self.upsampler == "pixelshuffle" else upsampled)
+                scale = upsampled
+            furthest = max(furthest, math.ceil(radius + Fraction(2, scale)))
+        return furthest * self.unshuffle[0] + (self.unshuffle[0] - 1)
