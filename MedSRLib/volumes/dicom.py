@@ -231,13 +231,16 @@ def _require_even(positions: np.ndarray, normal: np.ndarray, folder: Path) -> No
         InputError: several slices at one place, missing slices, or uneven ones.
     """
     gaps = np.diff(positions @ normal)
-    usual = float(np.median(gaps))
-    tolerance = max(_OFF_PLACE * usual, _OFF_PLACE_MM)
-    if gaps.min() < min(_OFF_PLACE_MM, 0.5 * usual) or usual <= 0:
+    if gaps.min() <= _OFF_PLACE * gaps.mean():
         raise InputError(f"several slices in {folder} lie at the same place (phases or echoes?): keep one set of them")
-    holes = np.rint(gaps / usual).astype(int) - 1
-    if holes.max() > 0 and np.abs(gaps - usual * (holes + 1)).max() <= tolerance * (holes.max() + 1):
-        raise InputError(f"{holes.sum()} slices are missing in {folder}: export the complete series")
+    step = float(gaps.min())
+    tolerance = max(_OFF_PLACE * step, _OFF_PLACE_MM)
+    steps = np.rint(gaps / step).astype(int)
+    missing = int((steps - 1).sum())
+    if missing and (np.abs(gaps - step * steps) <= tolerance * steps).all():
+        raise InputError(
+            f"{missing} of {missing + len(positions)} slices are missing in {folder}: export the complete series"
+        )
     line = np.linspace(positions[0], positions[-1], len(positions))
     if np.linalg.norm(positions - line, axis=1).max() > tolerance:
         raise InputError(
