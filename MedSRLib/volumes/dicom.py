@@ -6,6 +6,7 @@ ITK would give the nearest unsheared one.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,9 @@ def _find_series(folder: Path) -> dict[str, list[_Slice]]:
         if not path.is_file():
             continue
         try:
-            tags = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # odd but readable files
+                tags = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
         except InvalidDicomError:
             continue
         except (OSError, EOFError, ValueError) as error:
