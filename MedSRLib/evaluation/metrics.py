@@ -89,12 +89,12 @@ def nrmse(reference: np.ndarray, estimate: np.ndarray, rule: ScoringRule) -> flo
 def ssim(reference: np.ndarray, estimate: np.ndarray, rule: ScoringRule) -> Similarity:
     """Structural similarity (Wang et al. 2004) per slice along k: Gaussian window of sigma 1.5, the rule's range.
 
-    Every ``max(1, slices // 12)``-th slice counts, from the first on. ``whole`` is the mean of the slices' SSIM, air
+    Every ``ssim_step``-th slice counts, from the first on. ``whole`` is the mean of the slices' SSIM, air
     included: it reproduces the published reference values. Air is alike in all methods and lifts it, so
     ``foreground``, the mean over the foreground pixels of the same slices, stands beside it.
     """
     whole, total, count = [], 0.0, 0
-    for k in range(0, len(reference), max(1, len(reference) // _SSIM_SLICES)):
+    for k in range(0, len(reference), ssim_step(len(reference))):
         mean, pixels = structural_similarity(
             reference[k].astype(np.float64),
             estimate[k].astype(np.float64),
@@ -109,6 +109,11 @@ def ssim(reference: np.ndarray, estimate: np.ndarray, rule: ScoringRule) -> Simi
         total += float(inside.sum())
         count += inside.size
     return Similarity(float(np.mean(whole)), total / count if count else float("nan"))
+
+
+def ssim_step(slices: int) -> int:
+    """Distance between the slices that SSIM looks at: at least twelve of them, or all there are."""
+    return max(1, slices // _SSIM_SLICES)
 
 
 def hfen(reference: np.ndarray, estimate: np.ndarray, rule: ScoringRule) -> float:

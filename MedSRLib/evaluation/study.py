@@ -1,0 +1,214 @@
+"""The comparative study: a reference is degraded by A, restored by every method and model, and scored."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from MedSRLib.acquisition.operator import AcquisitionModel
+from MedSRLib.errors import EnhancementCancelled, InputError, ModelError, UsageError
+from MedSRLib.evaluation import metrics
+from MedSRLib.evaluation.classical import METHODS
+from MedSRLib.evaluation.metrics import ScoringRule
+from MedSRLib.evaluation.scores import Score, VolumeScores
+from MedSRLib.models.catalogue import Model, available_models
+from MedSRLib.volumes.checks import require_enhanceable
+from MedSRLib.volumes.geometry import upsampled_affine
+from MedSRLib.volumes.intensity import cast_like
+from MedSRLib.volumes.volume import Volume
+
+Progress = Callable[[float, str], None]
+Cancelled = Callable[[], bool]
+
+_FIXED_TASKS = {
+    "inplane-x2": (2.0, 2.0, 1.0),
+    "inplane-x4": (4.0, 4.0, 1.0),
+    "volumetric-x2": (2.0, 2.0, 2.0),
+}
+_FEWEST_VOXELS = 2
+
+
+def parse_task(text: str) -> AcquisitionModel:
+    """The acquisition that a task undoes, with the nominal width of one low-resolution voxel.
+
+    Args:
+        text: "inplane-x2", "inplane-x4", "volumetric-x2" or "through-plane:K", K the slice factor above 1.
+
+    Raises:
+        UsageError: there is no such task.
+    """
+    if text in _FIXED_TASKS:
+        return AcquisitionModel(_FIXED_TASKS[text])
+    match = re.fullmatch(r"through-plane:(\d+(?:\.\d+)?)", text)
+    if match and float(match[1]) > 1:
+        return AcquisitionModel((1.0, 1.0, float(match[1])))
+    known = ", ".join(_FIXED_TASKS)
+    raise UsageError(f"there is no task {text!r}: choose {known} or through-plane:K with K above 1")
+
+
+def widened(acquisition: AcquisitionModel, width: float) -> AcquisitionModel:
+    """The same sampling with another point-spread width and slice thickness, in low-resolution voxels."""
+    return replace(acquisition, in_plane_fwhm=width, slice_thickness=width)
+
+
+def fits_task(model: Model, acquisition: AcquisitionModel) -> bool:
+    """Whether a model undoes an acquisition's factors."""
+    allowed = model.manifest.factor_range
+    if allowed is not None:
+        i, j, k = acquisition.factors
+        return i == j == 1 and allowed[0] <= k <= allowed[1]
+    return tuple(model.manifest.factors) == tuple(acquisition.factors)
+
+
+def models_for_task(acquisition: AcquisitionModel) -> list[Model]:
+    """The catalogue's models for an acquisition's factors; those not made for medical images only when named."""
+    return [m for m in available_models() if m.manifest.domain["modalities"] and fits_task(m, acquisition)]
+
+
+def crop_to_multiple(volume: Volume, acquisition: AcquisitionModel) -> Volume:
+    """The volume without the voxels at the end of each axis that fill no whole low-resolution voxel.
+
+    With a fractional factor the length kept is the multiple rounded to whole voxels.
+
+    Raises:
+        InputError: fewer than two low-resolution voxels fit along an axis, or slices are too small for SSIM.
+    """
+    kept = []
+    for axis, size, factor in zip("kji", volume.shape, reversed(acquisition.factors), strict=True):
+        low = int(size / factor)
+        if factor > 1 and low < _FEWEST_VOXELS:
+            raise InputError(
+                f"{size} voxels along {axis} are too few for factor {factor:g}: choose a larger reference volume"
+            )
+        kept.append(round(low * factor))
+    if min(kept[1:]) < metrics.SMALLEST_SLICE:
+        side = metrics.SMALLEST_SLICE
+        raise InputError(f"slices must have at least {side} x {side} voxels to be scored: choose a larger volume")
+    k, j, i = kept
+    return volume.with_voxels(volume.voxels[:k, :j, :i])
+
+
+def acquire_low(volume: Volume, acquisition: AcquisitionModel) -> Volume:
+    """y = A x, rounded to the source's dtype, over the field of view of the cropped reference.
+
+    Args:
+        volume: the reference x; cropped by ``crop_to_multiple`` first.
+        acquisition: A.
+    """
+    reference = crop_to_multiple(volume, acquisition)
+    shape = acquisition.low_shape(reference.shape)
+    voxels = acquisition.apply(reference.voxels.astype(np.float32), shape)
+    affine = upsampled_affine(reference.affine, reference.shape, shape)
+    low = reference.with_voxels(cast_like(voxels, reference.voxels.dtype), affine)
+    if acquisition.factors[2] == 1:
+        return low
+    return replace(low, slice_thickness=acquisition.slice_thickness * low.spacing[2])
+
+
+def evaluate_volume(
+    reference: Volume,
+    acquisition: AcquisitionModel,
+    *,
+    methods: Sequence[str],
+    models: Sequence[Model] = (),
+    true_width: float = 1.0,
+    device: str = "auto",
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+) -> VolumeScores:
+    """Acquires the reference, restores it by every method and model, and scores each as a user would receive it.
+
+    Args:
+        reference: the truth; rounded estimates are compared with it in its own dtype.
+        acquisition: what methods and models assume about the acquisition.
+        methods: names in ``classical.METHODS``.
+        models: run through ``enhance``.
+        true_width: point-spread width and slice thickness of the simulated acquisition in low-resolution voxels.
+            Other than 1 it shows what a wrong assumption costs: methods are not told, consistency uses the truth.
+        device: for the models.
+        progress: called with the fraction done and what is done now.
+        cancelled: asked before every method and at every tile.
+
+    Raises:
+        InputError: the reference cannot be scored.
+        ModelError: a model does not give the reference's shape.
+        EnhancementCancelled: ``cancelled()`` returned true.
+    """
+    require_enhanceable(reference)
+    reference = crop_to_multiple(reference, acquisition)
+    rule = ScoringRule.of(reference)
+    truth = widened(acquisition, true_width)
+    low = acquire_low(reference, truth)
+    restorers = [*((name, None) for name in methods), *((model.manifest.name, model) for model in models)]
+    scores = []
+    for index, (name, model) in enumerate(restorers):
+        if cancelled is not None and cancelled():
+            raise EnhancementCancelled("cancelled")
+        report = _part_of(progress, index, len(restorers), name)
+        report(0.0, "")
+        start = time.perf_counter()
+        if model is None:
+            voxels = METHODS[name](low.voxels, reference.shape, acquisition)
+            estimate = cast_like(voxels, low.voxels.dtype)
+        else:
+            estimate = _enhance(low, model, device, report, cancelled)
+        seconds = time.perf_counter() - start
+        if estimate.shape != reference.shape:
+            raise ModelError(f"the model {name} gave shape {estimate.shape}, not {reference.shape}: leave it out")
+        sha256 = None if model is None else model.manifest.weights["fidelity"]["sha256"]
+        scores.append(_score(name, reference, estimate, low, truth, rule, seconds, sha256))
+    if progress is not None:
+        progress(1.0, "")
+    k, j, i = (high / small for high, small in zip(reference.shape, low.shape, strict=True))
+    return VolumeScores(rule, (i, j, k), reference.shape, low.shape, scores)
+
+
+def _enhance(low: Volume, model: Model, device: str, progress: Progress, cancelled: Cancelled | None) -> np.ndarray:
+    from MedSRLib.enhancement.enhancer import enhance
+
+    enhanced = enhance(low, model=str(model.folder), device=device, progress=progress, cancelled=cancelled)
+    voxels: np.ndarray = enhanced.volume.voxels
+    return voxels
+
+
+def _part_of(progress: Progress | None, index: int, count: int, name: str) -> Progress:
+    """A progress callback for part ``index`` of ``count`` that names the method."""
+
+    def report(fraction: float, message: str) -> None:
+        if progress is not None:
+            progress((index + fraction) / count, f"{name}: {message}" if message else name)
+
+    return report
+
+
+def _score(
+    name: str,
+    reference: Volume,
+    estimate: np.ndarray,
+    low: Volume,
+    acquisition: AcquisitionModel,
+    rule: ScoringRule,
+    seconds: float,
+    sha256: str | None,
+) -> Score:
+    similarity = metrics.ssim(reference.voxels, estimate, rule)
+    consistency = metrics.consistency_rmse(estimate, low.voxels, acquisition)
+    shift = metrics.mean_shift(reference.voxels, estimate, rule)
+    return Score(
+        name=name,
+        psnr=metrics.psnr(reference.voxels, estimate, rule),
+        ssim=similarity.whole,
+        ssim_foreground=similarity.foreground,
+        nrmse=metrics.nrmse(reference.voxels, estimate, rule),
+        hfen=metrics.hfen(reference.voxels, estimate, rule),
+        consistency=consistency,
+        consistency_share=consistency / rule.range,
+        mean_shift=shift,
+        mean_shift_share=shift / rule.range,
+        seconds=seconds,
+        model_sha256=sha256,
+    )
