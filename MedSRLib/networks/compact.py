@@ -55,6 +55,7 @@ class CompactGenerator(nn.Module):
             raise ValueError("in_channels must equal out_channels unless the generator predicts a residual")
         conv = Conv[Conv.CONV, spatial_dims]
         self.factors = tuple(int(f) for f in factors)
+        self.features = features
         self.predicts_residual = predicts_residual
         self.convolutions = convolutions
 

@@ -121,6 +121,7 @@ class RRDBGenerator(nn.Module):
             raise ValueError(f"factors {tuple(factors)} must be {spatial_dims} positive whole numbers")
         conv = Conv[Conv.CONV, spatial_dims]
         self.factors = tuple(int(f) for f in factors)
+        self.features = features
         self.unshuffle = (unshuffle,) * spatial_dims
         self.upsampler = upsampler
         self.stages = upsampling_stages([f * unshuffle for f in self.factors])

@@ -1,0 +1,224 @@
+"""x̂ = P(interp(y) + g(y)): one call from a low-resolution volume to a sharper one and its fidelity report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from MedSRLib import __version__
+from MedSRLib.acquisition.interpolation import back_project, interpolate
+from MedSRLib.enhancement.plan import Box, plan_enhancement
+from MedSRLib.enhancement.report import NOTICE, FidelityTally, domain_warnings
+from MedSRLib.errors import EnhancementCancelled
+from MedSRLib.models.catalogue import Model, resolve_model
+from MedSRLib.models.manifest import Manifest
+from MedSRLib.volumes.checks import require_enhanceable
+from MedSRLib.volumes.intensity import IntensityScaling, cast_like
+from MedSRLib.volumes.volume import Volume
+
+if TYPE_CHECKING:
+    from MedSRLib.networks.build import Generator
+
+CONSISTENCY_ITERATIONS = 3
+"""Steps of P after the generator: three bring what twenty do."""
+
+Progress = Callable[[float, str], None]
+Cancelled = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Enhanced:
+    """What ``enhance`` returns.
+
+    Args:
+        volume: the sharper volume; dtype, modality and field of view are the input's (or the region's).
+        report: the fidelity report, plain values that ``json`` can write.
+        uncertainty: standard deviation of the generator over flips and transpositions in the volume's units,
+            float32, on the same grid; None unless asked for.
+    """
+
+    volume: Volume
+    report: dict[str, Any]
+    uncertainty: Volume | None = None
+
+
+def enhance(
+    volume: Volume,
+    model: str | Path | Model = "auto",
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    fidelity: float | None = None,
+    consistency: bool = True,
+    uncertainty: bool = False,
+    roi: Sequence[int] | None = None,
+    psf_fwhm: float | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+) -> Enhanced:
+    """Makes a volume sharper.
+
+    Args:
+        volume: the measurement y; it is not changed.
+        model: name in the catalogue, model folder, or "auto".
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        precision: "auto", "float32", "float16" or "bfloat16", of the generator only.
+        fidelity: 1 for the faithful weights, 0 for the pleasing ones, between them an interpolation; None for 1.
+        consistency: project onto volumes that agree with the measurement (P).
+        uncertainty: run the generator on flips and transpositions too: their mean is used, their spread returned.
+            Takes eight times as long (four for transposition-free 3D).
+        roi: voxel box (i0, i1, j0, j1, k0, k1), first voxel and one past the last. The result equals that part of
+            the whole volume's result.
+        psf_fwhm: in-plane point-spread width in voxels of the input, when it is known; None for the model's own.
+        force: also take volumes that look like label maps.
+        progress: called with a fraction 0..1 and a message.
+        cancelled: asked before every tile.
+
+    Raises:
+        InputError: the volume cannot be enhanced (by this model).
+        ModelError: the model is unknown, damaged or gives values that are not finite.
+        UsageError: an option's value is wrong.
+        OutOfMemoryError: memory ran out even for the smallest tiles.
+        EnhancementCancelled: ``cancelled()`` returned true.
+    """
+    from MedSRLib.enhancement.devices import resolve_device
+
+    require_enhanceable(volume, force=force)
+    chosen = model if isinstance(model, Model) else resolve_model(model, resolve_device(device).type)
+    enhanced = run_generator(
+        volume,
+        chosen.manifest,
+        chosen.load_generator(fidelity=fidelity),
+        device=device,
+        precision=precision,
+        consistency=consistency,
+        uncertainty=uncertainty,
+        roi=roi,
+        psf_fwhm=psf_fwhm,
+        progress=progress,
+        cancelled=cancelled,
+    )
+    enhanced.report["model"]["fidelity"] = 1.0 if fidelity is None else fidelity
+    return enhanced
+
+
+def run_generator(
+    volume: Volume,
+    manifest: Manifest,
+    generator: Generator,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    consistency: bool = True,
+    uncertainty: bool = False,
+    roi: Sequence[int] | None = None,
+    psf_fwhm: float | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+) -> Enhanced:
+    """``enhance`` for a network in memory, as training validates it.
+
+    Args:
+        volume: the measurement.
+        manifest: how the network wants its input and what its output means.
+        generator: the network; moved to the device.
+        device, precision, consistency, uncertainty, roi, psf_fwhm, progress, cancelled: as for ``enhance``.
+    """
+    import torch
+
+    from MedSRLib.enhancement.devices import device_label, resolve_device, resolve_precision, tile_voxels
+    from MedSRLib.enhancement.residual import base_image, residual_slabs
+    from MedSRLib.enhancement.tiling import TiledGenerator
+
+    def check() -> None:
+        if cancelled is not None and cancelled():
+            raise EnhancementCancelled("cancelled: nothing was written")
+
+    def done(fraction: float) -> None:
+        if progress is not None:
+            progress(fraction, f"enhancing on {label}")
+
+    started = time.monotonic()
+    plan = plan_enhancement(volume, manifest, roi=roi, psf_fwhm=psf_fwhm)
+    scaling = IntensityScaling.fit(volume.voxels, volume.modality)
+    target = resolve_device(device)
+    label = device_label(target)
+    tiled = TiledGenerator(
+        generator,
+        manifest.halo,
+        device=target,
+        dtype=resolve_precision(precision, target),
+        voxels=tile_voxels(generator, target),
+        check=check,
+    )
+    y = scaling.normalise(volume.voxels[plan.context])
+    voxels = np.empty(plan.shape, volume.voxels.dtype)
+    spread = np.empty(plan.shape, np.float32) if uncertainty else None
+    tally = FidelityTally(plan.acquisition, scaling.width)
+    iterations = CONSISTENCY_ITERATIONS if consistency else 0
+
+    for slab in residual_slabs(
+        y, plan.context_shape, manifest, plan.acquisition, tiled, uncertainty=uncertainty, done=done
+    ):
+        check()
+        measured = torch.from_numpy(y[slab.low])
+        shape = tuple(slab.output.shape)
+        x = slab.output
+        if manifest.predicts == "residual":
+            x = x + base_image(measured, shape, plan.acquisition, manifest.base_iterations)
+        x = back_project(x, measured, plan.acquisition, iterations)
+        result = cast_like(scaling.restore(x.numpy()), volume.voxels.dtype)
+        deviation = None if slab.spread is None else slab.spread * scaling.width
+        source, kept = _overlap(slab.high, plan.cut)
+        voxels[kept] = result[source]
+        if spread is not None and deviation is not None:
+            spread[kept] = deviation.numpy()[source]
+        low = torch.from_numpy(volume.voxels[plan.context][slab.low].astype(np.float32))
+        tally.add(low, interpolate(low, shape), torch.from_numpy(result.astype(np.float32)), deviation)
+
+    report = {
+        "notice": NOTICE,
+        "version": __version__,
+        "model": {
+            "name": manifest.name,
+            "version": manifest.version,
+            "sha256": {name: entry["sha256"] for name, entry in manifest.weights.items()},
+        },
+        "factors": list(plan.acquisition.factors),
+        "psf_fwhm": plan.acquisition.in_plane_fwhm,
+        "slice_thickness": plan.acquisition.slice_thickness,
+        "modality": volume.modality,
+        "roi": None if roi is None else list(roi),
+        "consistency": consistency,
+        **tally.figures(),
+        "warnings": domain_warnings(volume, manifest),
+        "notes": tiled.notes,
+        "device": label,
+        "precision": str(tiled.dtype).removeprefix("torch."),
+        "tiles": tiled.tiles,
+        "tiles_skipped": tiled.skipped,
+        "seconds": time.monotonic() - started,
+    }
+    return Enhanced(
+        volume.with_voxels(voxels, plan.affine),
+        report,
+        None if spread is None else volume.with_voxels(spread, plan.affine),
+    )
+
+
+def _overlap(slab: Box, cut: Box) -> tuple[Box, Box]:
+    """Where a slab meets the part that is returned: as a box of the slab and as a box of the result."""
+    starts = [max(s.start, c.start) for s, c in zip(slab, cut, strict=True)]
+    stops = [max(start, min(s.stop, c.stop)) for start, s, c in zip(starts, slab, cut, strict=True)]
+
+    def relative(origin: Box) -> Box:
+        k, j, i = (slice(a - o.start, b - o.start) for a, b, o in zip(starts, stops, origin, strict=True))
+        return k, j, i
+
+    return relative(slab), relative(cut)

@@ -1,0 +1,113 @@
+"""What one enhancement will read, compute and return, worked out before anything is run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from MedSRLib.acquisition.operator import AcquisitionModel
+from MedSRLib.errors import InputError, UsageError
+from MedSRLib.models.manifest import Manifest
+from MedSRLib.volumes.geometry import cropped_affine, upsampled_affine
+from MedSRLib.volumes.volume import Volume
+
+_BACK_PROJECTION_REACH = 12
+"""Low-resolution voxels over which interpolation and a few back-projections carry anything above float rounding."""
+_ALREADY_ISOTROPIC = 1.01
+
+Box = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Boxes are in array order [k, j, i].
+
+    Args:
+        acquisition: the A that is assumed.
+        context: low-resolution voxels that are read: the region asked for and what its result depends on.
+        context_shape: high-resolution shape of the context.
+        cut: high-resolution voxels of the context that are returned.
+        shape: of the result.
+        affine: of the result, IJK to RAS millimetres.
+    """
+
+    acquisition: AcquisitionModel
+    context: Box
+    context_shape: tuple[int, ...]
+    cut: Box
+    shape: tuple[int, ...]
+    affine: np.ndarray
+
+
+def plan_enhancement(
+    volume: Volume, manifest: Manifest, *, roi: Sequence[int] | None = None, psf_fwhm: float | None = None
+) -> Plan:
+    """Checks that a model fits a volume and says what it will do.
+
+    Args:
+        volume: the input.
+        manifest: of the model.
+        roi: voxel box (i0, i1, j0, j1, k0, k1), first voxel and one past the last; None for the whole volume.
+        psf_fwhm: point-spread width in low-resolution voxels; None for the model's own.
+
+    Raises:
+        InputError: the volume has too few slices, or is isotropic already, for a through-plane model.
+        UsageError: the region is empty or outside the volume.
+    """
+    acquisition = _acquisition(volume, manifest, psf_fwhm)
+    box = _region(volume, roi)
+    full = acquisition.high_shape(volume.shape)
+    reach = manifest.halo + _BACK_PROJECTION_REACH
+    context, cut, kept = [], [], []
+    for axis, (wanted, n, n_high) in enumerate(zip(box, volume.shape, full, strict=True)):
+        scale = n_high / n
+        around = reach
+        if axis == 0 and manifest.task == "inplane":
+            around = manifest.slices // 2
+        if scale != round(scale):
+            around = n
+        start, stop = max(0, wanted.start - around), min(n, wanted.stop + around)
+        first, last = int(np.floor(wanted.start * scale)), int(np.ceil(wanted.stop * scale))
+        context.append(slice(start, stop))
+        kept.append(slice(first, last))
+        cut.append(slice(first - round(start * scale), last - round(start * scale)))
+    affine = upsampled_affine(volume.affine, volume.shape, full)
+    context_low = [s.stop - s.start for s in context]
+    return Plan(
+        acquisition=acquisition,
+        context=(context[0], context[1], context[2]),
+        context_shape=acquisition.high_shape(context_low),
+        cut=(cut[0], cut[1], cut[2]),
+        shape=tuple(s.stop - s.start for s in kept),
+        affine=cropped_affine(affine, [s.start for s in reversed(kept)]),
+    )
+
+
+def _acquisition(volume: Volume, manifest: Manifest, psf_fwhm: float | None) -> AcquisitionModel:
+    fwhm = manifest.in_plane_fwhm if psf_fwhm is None else psf_fwhm
+    i, j, k = volume.spacing
+    thickness = volume.slice_thickness or k
+    if manifest.task != "through-plane":
+        return AcquisitionModel(manifest.factors, in_plane_fwhm=fwhm, slice_thickness=thickness / k)
+    if volume.shape[0] < 2:
+        raise InputError(
+            f"{manifest.name} makes slices between slices, and this volume has one: choose a volume of several"
+        )
+    factor = k / min(i, j)
+    if factor < _ALREADY_ISOTROPIC:
+        raise InputError(f"the slices are {k:g} mm apart and the pixels {min(i, j):g} mm: it is isotropic already")
+    assert manifest.factor_range is not None
+    factor = min(factor, manifest.factor_range[1])
+    return AcquisitionModel((1, 1, factor), in_plane_fwhm=fwhm, slice_thickness=thickness / k)
+
+
+def _region(volume: Volume, roi: Sequence[int] | None) -> Box:
+    if roi is None:
+        return slice(0, volume.shape[0]), slice(0, volume.shape[1]), slice(0, volume.shape[2])
+    i0, i1, j0, j1, k0, k1 = roi
+    for name, start, stop, n in zip("ijk", (i0, j0, k0), (i1, j1, k1), reversed(volume.shape), strict=True):
+        if not 0 <= start < stop <= n:
+            raise UsageError(f"the region's {name} range {start} {stop} must lie within 0 {n} and not be empty")
+    return slice(k0, k1), slice(j0, j1), slice(i0, i1)

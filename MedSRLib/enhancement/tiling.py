@@ -1,0 +1,211 @@
+"""Tiles: the image is cut into balanced cores, each run with a halo that is cropped away again; nothing is blended.
+
+With a halo of the receptive radius an output voxel sees the same input in a tile as in the whole image, and at the
+image's border the same padding, so tiled and untiled results are equal up to float rounding.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from MedSRLib.errors import ModelError, OutOfMemoryError
+from MedSRLib.networks.build import Generator
+
+_SMALLEST_TILE = 16
+_REMEMBERED_CONSTANTS = 8
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile in low-resolution voxels: the ``core`` it answers for, and the ``padded`` box it sees."""
+
+    core: tuple[slice, ...]
+    padded: tuple[slice, ...]
+
+
+def plan_tiles(size: Sequence[int], voxels: int, halo: int, multiple: int = 1) -> list[Tile]:
+    """Covers an image with balanced tiles: cores partition it, padded boxes hold at most ``voxels`` where they can.
+
+    Args:
+        size: of the image, in tensor order.
+        voxels: most voxels in a padded box; a core never becomes smaller than 16 along an axis to keep to it.
+        halo: voxels around a core, clipped at the image's border.
+        multiple: boxes start at multiples of this, for generators that begin with a pixel-unshuffle.
+    """
+    counts = [1] * len(size)
+
+    def padded_side(axis: int) -> int:
+        core = -(-size[axis] // counts[axis])
+        return min(size[axis], core + (2 * halo if counts[axis] > 1 else 0))
+
+    while math.prod(padded_side(axis) for axis in range(len(size))) > voxels:
+        divisible = [axis for axis in range(len(size)) if size[axis] // (counts[axis] + 1) >= _SMALLEST_TILE]
+        if not divisible:
+            break
+        counts[max(divisible, key=lambda axis: size[axis] / counts[axis])] += 1
+
+    spans = []
+    for n, count in zip(size, counts, strict=True):
+        edges = [n * part // count // multiple * multiple for part in range(count)] + [n]
+        spans.append(
+            [
+                (
+                    slice(a, b),
+                    slice(max(0, a - halo) // multiple * multiple, min(n, -(-(b + halo) // multiple) * multiple)),
+                )
+                for a, b in itertools.pairwise(edges)
+            ]
+        )
+    return [Tile(tuple(s[0] for s in box), tuple(s[1] for s in box)) for box in itertools.product(*spans)]
+
+
+class TiledGenerator:
+    """Runs a generator over images of any size.
+
+    Args:
+        generator: float32, in evaluation mode.
+        halo: low-resolution voxels that a tile needs around it.
+        device: where to run.
+        dtype: precision of the run; the result is float32.
+        voxels: most low-resolution voxels a tile (with halo) may have; halved when memory runs out.
+        check: called before every tile; raises to cancel.
+
+    Attributes:
+        tiles: tiles answered so far.
+        skipped: tiles of one constant value (air) that were answered from memory.
+        notes: what had to be changed on the way, for the report.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        halo: int,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        voxels: int,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.device = device
+        self.dtype = dtype
+        self.voxels = voxels
+        self.tiles = 0
+        self.skipped = 0
+        self.notes: list[str] = []
+        self._halo = halo
+        self._check = check
+        self._multiple = max(getattr(generator, "unshuffle", (1,)))
+        self._factors = generator.factors
+        self._generator = generator
+        self._constants: dict[tuple[float, tuple[int, ...]], torch.Tensor] = {}
+        self._load()
+
+    def __call__(self, x: np.ndarray) -> torch.Tensor:
+        """Runs [N, C, (D,) H, W] float32; returns [N, (D f,) H f, W f] float32 on the CPU (the first output channel).
+
+        Raises:
+            OutOfMemoryError: memory ran out even for the smallest tiles.
+            ModelError: the generator's output is not finite in float32 either.
+        """
+        while True:
+            try:
+                return self._run(x)
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+            # Outside the except block, so that the failed tile's tensors are free.
+            self._shrink(x)
+
+    def _load(self) -> None:
+        layout = torch.channels_last if len(self._factors) == 2 else torch.contiguous_format
+        self._full = self._generator.to(device=self.device, dtype=torch.float32).to(memory_format=layout)  # type: ignore[call-overload]
+        self._network = self._full
+        if self.dtype != torch.float32:
+            import copy
+
+            self._network = copy.deepcopy(self._full).to(self.dtype)
+        self._constants.clear()
+
+    def _run(self, x: np.ndarray) -> torch.Tensor:
+        size = x.shape[2:]
+        plan = plan_tiles(size, self.voxels, self._halo, self._multiple)
+        out = torch.empty(x.shape[0], *(n * f for n, f in zip(size, self._factors, strict=True)))
+        tiles = skipped = 0
+        for tile in plan:
+            piece = x[(slice(None), slice(None), *tile.padded)]
+            together = max(1, self.voxels // math.prod(piece.shape[2:]))
+            target = out[(slice(None), *self._scaled(tile.core))]
+            core = self._scaled(
+                [slice(c.start - p.start, c.stop - p.start) for c, p in zip(tile.core, tile.padded, strict=True)]
+            )
+            flat = piece.reshape(piece.shape[0], -1)
+            constant = flat.min(axis=1) == flat.max(axis=1)
+            for n in np.flatnonzero(constant):
+                self._check()
+                key = (float(flat[n, 0]), piece.shape[1:])
+                skipped += key in self._constants
+                target[int(n)] = self._constant(piece[n : n + 1], key)[0][core]
+            varied = np.flatnonzero(~constant)
+            for start in range(0, len(varied), together):
+                self._check()
+                chosen = varied[start : start + together]
+                target[chosen] = self._infer(piece[chosen])[(slice(None), *core)]
+            tiles += len(piece)
+        self.tiles += tiles
+        self.skipped += skipped
+        return out
+
+    def _scaled(self, box: Sequence[slice]) -> tuple[slice, ...]:
+        return tuple(slice(s.start * f, s.stop * f) for s, f in zip(box, self._factors, strict=True))
+
+    def _constant(self, piece: np.ndarray, key: tuple[float, tuple[int, ...]]) -> torch.Tensor:
+        """The generator's answer to a constant tile. Equal tiles have equal answers, so it is worked out once."""
+        if key not in self._constants:
+            while len(self._constants) >= _REMEMBERED_CONSTANTS:
+                self._constants.pop(next(iter(self._constants)))
+            self._constants[key] = self._infer(piece)
+        return self._constants[key]
+
+    def _infer(self, piece: np.ndarray) -> torch.Tensor:
+        low = torch.from_numpy(np.ascontiguousarray(piece)).to(self.device)
+        if low.ndim == 4:
+            low = low.contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            result = self._network(low.to(self.dtype))[:, 0].float()
+            if self.dtype != torch.float32 and not bool(torch.isfinite(result).all()):
+                self._note(f"tiles that overflowed in {self.dtype} were repeated in float32")
+                result = self._full(low)[:, 0]
+            if not bool(torch.isfinite(result).all()):
+                raise ModelError("the model's output is not finite: check its weights with 'medsr models verify'")
+        return result.cpu()
+
+    def _shrink(self, x: np.ndarray) -> None:
+        """Halves the tiles; when they cannot get smaller, goes on on the CPU or gives up."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        before = plan_tiles(x.shape[2:], self.voxels, self._halo, self._multiple)
+        while self.voxels > 1:
+            self.voxels = self.voxels // 2
+            if plan_tiles(x.shape[2:], self.voxels, self._halo, self._multiple) != before or self.voxels == 1:
+                self._note("memory ran out, smaller tiles were used")
+                return
+        if self.device.type == "cpu":
+            raise OutOfMemoryError("memory ran out even for the smallest tiles: close programs, or enhance a --roi")
+        self._note(f"memory of {self.device} ran out even for the smallest tiles, the CPU was used")
+        self.device, self.dtype = torch.device("cpu"), torch.float32
+        self._load()
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """CUDA has its own error class; torch's CPU allocator raises a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,230 @@
+"""Training configuration: one TOML file, one dataclass a table, every value checked before anything is loaded."""
+
+from __future__ import annotations
+
+import tomllib
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from MedSRLib.errors import UsageError
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which volumes to learn from.
+
+    Args:
+        train: files or glob patterns, relative to the configuration's folder.
+        validation: held-out volumes; taken out of ``train`` when a pattern there names them too.
+        stacks: patterns of files among ``train`` whose slices are unrelated images, not a volume: they get no
+            neighbouring slices and are never cut along other planes.
+        validation_slices: evenly spaced slices scored in each validation volume.
+    """
+
+    train: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    stacks: tuple[str, ...] = ()
+    validation_slices: int = 8
+
+
+@dataclass(frozen=True)
+class PairsConfig:
+    """How a patch of anatomy becomes a training pair.
+
+    Args:
+        patch: side of the low-resolution patch in voxels.
+        margin: low-resolution voxels at the patch's border that are not scored: the network sees padding there.
+        nominal_share: share of pairs acquired with a point spread of exactly 1 low-resolution voxel.
+        kspace_share: share of MR pairs acquired by k-space truncation.
+        fwhm: range of the point-spread width of the other pairs, in low-resolution voxels.
+        noise_share: share of pairs with added noise (quantum for CT, Rician otherwise).
+        noise: largest standard deviation of that noise, in parts of the intensity range.
+        gamma: range of the exponent applied to MR intensities, so that contrasts vary.
+        neighbour_dropout: share of pairs whose neighbouring slices are replaced by the slice itself.
+    """
+
+    patch: int = 48
+    margin: int = 4
+    nominal_share: float = 0.5
+    kspace_share: float = 0.1
+    fwhm: tuple[float, float] = (0.6, 1.2)
+    noise_share: float = 0.3
+    noise: float = 0.01
+    gamma: tuple[float, float] = (0.7, 1.4)
+    neighbour_dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """Adam with a cosine schedule and an exponential moving average of the weights.
+
+    Args:
+        iterations: optimiser steps in all.
+        batch: pairs a step.
+        learning_rate: at the start; falls to ``final_learning_rate`` along half a cosine.
+        final_learning_rate: at the end.
+        betas: Adam's.
+        ema: decay of the moving average; the averaged weights are what is validated and shipped.
+        gradient_clip: largest gradient norm.
+    """
+
+    iterations: int = 10000
+    batch: int = 8
+    learning_rate: float = 4e-4
+    final_learning_rate: float = 1e-6
+    betas: tuple[float, float] = (0.9, 0.99)
+    ema: float = 0.999
+    gradient_clip: float = 1.0
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """How the run itself behaves.
+
+    Args:
+        seed: of sampling and initialisation.
+        threads: torch's CPU threads; 0 leaves torch's own choice.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        log_every: iterations between log lines.
+        validate_every: iterations between validations.
+        checkpoint_every: iterations between checkpoints.
+        tensorboard: also write TensorBoard event files.
+    """
+
+    seed: int = 1
+    threads: int = 0
+    device: str = "auto"
+    log_every: int = 50
+    validate_every: int = 1000
+    checkpoint_every: int = 250
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that decides what a training run does.
+
+    Args:
+        name: of the model and of its run folder.
+        output: folder of runs, relative to the configuration's folder.
+        description: one line for the manifest.
+        licence: of the weights.
+        task: "inplane".
+        factors: along i, j, k.
+        slices: odd number of neighbouring slices the generator sees as channels.
+        base_iterations: back-projection steps of the base image that the generator's residual is added to.
+        architecture: name in ``MedSRLib.networks.build.ARCHITECTURES``.
+        generator: keyword arguments of that architecture besides channels and factors.
+        data, pairs, optimiser, run: the tables above.
+    """
+
+    name: str
+    factors: tuple[int, int, int] = (2, 2, 1)
+    task: str = "inplane"
+    output: str = "runs"
+    description: str = ""
+    licence: str = "Apache-2.0"
+    slices: int = 1
+    base_iterations: int = 0
+    architecture: str = "RRDBGenerator"
+    generator: dict[str, Any] = field(default_factory=dict)
+    data: DataConfig = field(default_factory=DataConfig)
+    pairs: PairsConfig = field(default_factory=PairsConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        if self.task != "inplane" or self.factors[2] != 1:
+            raise UsageError(
+                f"task {self.task!r} with factors {self.factors} cannot be trained yet: use task 'inplane'"
+            )
+        if self.slices % 2 != 1 or self.slices < 1:
+            raise UsageError(f"slices = {self.slices} must be an odd number: the slice and its neighbours")
+        if self.pairs.patch <= 2 * self.pairs.margin:
+            raise UsageError("pairs.patch must be larger than twice pairs.margin")
+        if not self.data.train:
+            raise UsageError("data.train names no volumes: give files or patterns such as 'volumes/*.nii.gz'")
+
+    def generator_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of the architecture, complete."""
+        return {
+            "spatial_dims": 2,
+            "in_channels": self.slices,
+            "out_channels": 1,
+            "factors": [self.factors[1], self.factors[0]],
+            "predicts_residual": True,
+            **self.generator,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as they stand in the manifest and the checkpoint."""
+        return asdict(self)
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
+    """Reads a TOML configuration.
+
+    Args:
+        path: the file.
+        overrides: ``key=value`` with dotted keys and TOML values, as ``--set`` gives them.
+
+    Raises:
+        UsageError: the file is missing, is no TOML, or a key or value does not fit.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"there is no configuration {path}: Resources/Training holds examples") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from error
+    for override in overrides:
+        _override(table, override)
+    return _build(TrainingConfig, table, "")
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator:
+        raise UsageError(f"--set {override} must look like key=value, for example --set optimiser.batch=4")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        table = table.setdefault(parent, {})
+    table[last] = value
+
+
+def _build(kind: Any, table: dict[str, Any], prefix: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    known = {item.name for item in fields(kind)}
+    if unknown := sorted(set(table) - known):
+        raise UsageError(f"unknown setting {prefix}{unknown[0]}: known ones are {', '.join(sorted(known))}")
+    try:
+        return kind(**{name: _convert(hints[name], value, f"{prefix}{name}") for name, value in table.items()})
+    except TypeError as error:
+        raise UsageError(f"the configuration is incomplete: {error}") from error
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    if is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise UsageError(f"{name} must be a table, [{name}]")
+        return _build(hint, value, f"{name}.")
+    if isinstance(hint, types.GenericAlias) and hint.__origin__ is tuple:
+        kinds = hint.__args__
+        if not isinstance(value, list) or (kinds[-1] is not Ellipsis and len(value) != len(kinds)):
+            raise UsageError(f"{name} must be a list of {'values' if kinds[-1] is Ellipsis else len(kinds)}")
+        return tuple(_convert(kinds[0], item, name) for item in value)
+    if isinstance(hint, types.GenericAlias):
+        hint = hint.__origin__
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise UsageError(f"{name} = {value!r} must be of type {hint.__name__}")
+    return value
