@@ -59,8 +59,6 @@ def import_model(source: Path, folder: Path, *, name: str, licence: str = "unkno
         ModelError: as ``read_checkpoint``.
         OutputError: the folder cannot be written to.
     """
-    import torch
-
     from MedSRLib.networks.build import build_generator
 
     source, target = Path(source), Path(folder) / name
@@ -69,8 +67,7 @@ def import_model(source: Path, folder: Path, *, name: str, licence: str = "unkno
     if target.exists() and not overwrite:
         raise UsageError(f"{target} exists: choose another name or give --overwrite")
     checkpoint = fold_to_grey(read_checkpoint(source))
-    with torch.device("meta"):
-        halo = build_generator(checkpoint.architecture, checkpoint.arguments).receptive_radius()
+    halo = build_generator(checkpoint.architecture, checkpoint.arguments).receptive_radius()
     manifest = Manifest(
         name=name,
         version="1.0",
