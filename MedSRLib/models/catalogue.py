@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 LITE = "inplane-x2-lite"
 """What "auto" means on a CPU."""
-FULL = "inplane-x2-full"
+FULL = "inplane-x2"
 """What "auto" means on a GPU, when it is installed."""
 WeightsName = Literal["fidelity", "perceptual"]
 

@@ -1,0 +1,133 @@
+"""``medsr enhance``: one volume in, one sharper volume out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from MedSRLib.commands.progress import progress_bar
+from MedSRLib.commands.targets import require_target
+from MedSRLib.errors import UsageError
+from MedSRLib.models.storage import write_atomically
+
+EXAMPLES = """examples:
+  medsr enhance head.nii.gz head_x2.nii.gz
+  medsr enhance dicom_folder/ chest_x2.nrrd --report chest_x2.json
+  medsr enhance head.nii.gz corner.nii.gz --roi 40 104 60 124 0 48 --uncertainty corner_spread.nii.gz
+
+INPUT is NIfTI, NRRD, MetaImage or the folder of a DICOM series; OUTPUT is NIfTI, NRRD or MetaImage, by its suffix.
+The result keeps the input's grey levels, data type and field of view. It is not for primary diagnosis."""
+
+
+def add_enhance_options(parser: argparse.ArgumentParser) -> None:
+    """The options that ``medsr enhance`` and ``medsr batch`` share; ``enhance_options`` reads them back."""
+    parser.add_argument("--model", default="auto", metavar="NAME", help="a model's name or folder (default: auto)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    parser.add_argument(
+        "--precision", default="auto", choices=("auto", "float32", "float16", "bfloat16"), help="of the generator"
+    )
+    parser.add_argument(
+        "--fidelity",
+        type=float,
+        metavar="0..1",
+        help="1: faithful; 0: crisp, for models that hold perceptual weights (default: 1)",
+    )
+    parser.add_argument(
+        "--no-consistency",
+        dest="consistency",
+        action="store_false",
+        help="leave out the projection that makes the result agree with the input",
+    )
+    parser.add_argument(
+        "--psf-fwhm",
+        type=float,
+        metavar="W",
+        help="point-spread width of the input in its own voxels, where it is known (default: the model's)",
+    )
+    parser.add_argument(
+        "--modality", choices=("CT", "MR", "US", "XR", "other"), help="of the input, where its file does not say"
+    )
+    parser.add_argument("--force", action="store_true", help="also take volumes that look like label maps or are blank")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs (never the input)")
+
+
+def enhance_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Keyword arguments of ``enhance`` from the options of ``add_enhance_options``."""
+    names = ("model", "device", "precision", "fidelity", "consistency", "psf_fwhm", "force")
+    return {name: getattr(arguments, name) for name in names}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``medsr enhance``."""
+    parser.add_argument("input", metavar="INPUT", type=Path, help="the volume to enhance")
+    parser.add_argument("output", metavar="OUTPUT", type=Path, help="where to write the result")
+    add_enhance_options(parser)
+    parser.add_argument("--series", metavar="UID", help="which series of a DICOM folder: its UID or the end of it")
+    parser.add_argument(
+        "--uncertainty", metavar="FILE", type=Path, help="also write the uncertainty (takes 8 times as long)"
+    )
+    parser.add_argument("--report", metavar="FILE.json", type=Path, help="also write the fidelity report")
+    parser.add_argument(
+        "--roi",
+        nargs=6,
+        type=int,
+        metavar=("I0", "I1", "J0", "J1", "K0", "K1"),
+        help="enhance these voxels only: first and one past the last along i, j, k",
+    )
+    parser.add_argument("--json", action="store_true", help="print the fidelity report as JSON")
+    parser.epilog = EXAMPLES
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Enhances one volume. Nothing is written before the whole result is there."""
+    from MedSRLib.volumes.files import read_volume, require_writable, write_volume
+
+    targets = [path for path in (arguments.output, arguments.uncertainty, arguments.report) if path is not None]
+    if len({path.absolute() for path in targets}) < len(targets):
+        raise UsageError("the output, the uncertainty and the report need different files")
+    allowed = {"overwrite": arguments.overwrite, "protected": [arguments.input]}
+    volume = read_volume(arguments.input, modality=arguments.modality, series=arguments.series)
+    for path in (arguments.output, arguments.uncertainty):
+        if path is not None:
+            require_writable(path, volume=volume, **allowed)
+    if arguments.report is not None:
+        require_target(arguments.report, ".json", overwrite=arguments.overwrite, inputs=[arguments.input])
+
+    from MedSRLib.enhancement.enhancer import enhance
+
+    with progress_bar("medsr") as progress:
+        enhanced = enhance(
+            volume,
+            **enhance_options(arguments),
+            uncertainty=arguments.uncertainty is not None,
+            roi=arguments.roi,
+            progress=progress,
+        )
+    report = {"input": str(arguments.input), "output": str(arguments.output), **enhanced.report}
+    text = json.dumps(report, indent=2, ensure_ascii=False)
+    write_volume(enhanced.volume, arguments.output, **allowed)
+    if enhanced.uncertainty is not None:
+        write_volume(enhanced.uncertainty, arguments.uncertainty, **allowed)
+    if arguments.report is not None:
+        write_atomically(arguments.report, f"{text}\n".encode())
+    for sentence in (*report["warnings"], *report["notes"]):
+        print(f"medsr: {sentence}", file=sys.stderr)
+    print(text if arguments.json else summary(report))
+    return 0
+
+
+def summary(report: dict[str, Any]) -> str:
+    """The fidelity report in a few lines."""
+    return (
+        f"{report['output']}\n"
+        f"  model        {report['model']['name']} {report['model']['version']} on {report['device']}, "
+        f"{report['seconds']:.1f} s\n"
+        f"  agreement    {report['lr_consistency_rmse']:.3g} grey levels RMS with the input "
+        f"({report['lr_consistency_percent']:.3f} % of the range)\n"
+        f"  mean shift   {report['mean_shift']:+.3g} grey levels\n"
+        f"  sharpness    {report['edge_sharpness_gain']:.2f} times the edge strength of interpolation\n"
+        f"  {report['notice']}"
+    )
