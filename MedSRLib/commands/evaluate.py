@@ -5,18 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from MedSRLib import __version__
+from MedSRLib.commands.progress import progress_bar
 from MedSRLib.commands.targets import require_target
 from MedSRLib.errors import EnhancementCancelled, MedSRError, UsageError
 
 if TYPE_CHECKING:
     from MedSRLib.evaluation.scores import Score, VolumeScores
-    from MedSRLib.evaluation.study import Progress
     from MedSRLib.models.catalogue import Model
 
 SOME_FAILED = 4
@@ -81,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     failed: dict[str, MedSRError] = {}
     for path in arguments.references:
         try:
-            with _progress_bar(path.name) as progress:
+            with progress_bar(path.name) as progress:
                 done[str(path)] = evaluate_volume(
                     read_volume(path),
                     acquisition,
@@ -192,21 +191,6 @@ def _task_text(task: str, width: float) -> str:
 
 def _factors(volume: VolumeScores) -> str:
     return "factors " + " x ".join(f"{factor:.4g}" for factor in volume.factors)
-
-
-@contextmanager
-def _progress_bar(name: str) -> Iterator[Progress]:
-    """A bar with the time left on stderr, on a terminal only."""
-    from tqdm import tqdm
-
-    layout = "{desc} {percentage:3.0f}% |{bar}| {remaining} left"
-    with tqdm(total=1.0, desc=name, bar_format=layout, leave=False, disable=None, file=sys.stderr) as bar:
-
-        def report(fraction: float, message: str) -> None:
-            bar.set_description_str(f"{name} {message}", refresh=False)
-            bar.update(fraction - bar.n)
-
-        yield report
 
 
 def _write_json(

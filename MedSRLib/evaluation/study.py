@@ -103,10 +103,7 @@ def acquire_low(volume: Volume, acquisition: AcquisitionModel) -> Volume:
     shape = acquisition.low_shape(reference.shape)
     voxels = acquisition.apply(reference.voxels.astype(np.float32), shape)
     affine = upsampled_affine(reference.affine, reference.shape, shape)
-    low = reference.with_voxels(cast_like(voxels, reference.voxels.dtype), affine)
-    if acquisition.factors[2] == 1:
-        return low
-    return replace(low, slice_thickness=acquisition.slice_thickness * low.spacing[2])
+    return _of_thickness(reference.with_voxels(cast_like(voxels, reference.voxels.dtype), affine), acquisition)
 
 
 def evaluate_volume(
@@ -142,7 +139,7 @@ def evaluate_volume(
     reference = crop_to_multiple(reference, acquisition)
     rule = ScoringRule.of(reference)
     truth = widened(acquisition, true_width)
-    low = acquire_low(reference, truth)
+    low = _of_thickness(acquire_low(reference, truth), acquisition)
     restorers = [*((name, None) for name in methods), *((model.manifest.name, model) for model in models)]
     scores = []
     for index, (name, model) in enumerate(restorers):
@@ -167,10 +164,17 @@ def evaluate_volume(
     return VolumeScores(rule, (i, j, k), reference.shape, low.shape, scores)
 
 
+def _of_thickness(low: Volume, acquisition: AcquisitionModel) -> Volume:
+    """The measurement with the slice thickness that an acquisition says; untouched where it leaves k alone."""
+    if acquisition.factors[2] == 1:
+        return low
+    return replace(low, slice_thickness=acquisition.slice_thickness * low.spacing[2])
+
+
 def _enhance(low: Volume, model: Model, device: str, progress: Progress, cancelled: Cancelled | None) -> np.ndarray:
     from MedSRLib.enhancement.enhancer import enhance
 
-    enhanced = enhance(low, model=str(model.folder), device=device, progress=progress, cancelled=cancelled)
+    enhanced = enhance(low, model, device=device, progress=progress, cancelled=cancelled)
     voxels: np.ndarray = enhanced.volume.voxels
     return voxels
 

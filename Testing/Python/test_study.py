@@ -73,7 +73,7 @@ def enhance_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any
     return put
 
 
-def doubled(volume: Volume, **options: Any) -> Any:
+def doubled(volume: Volume, model: Any = None, **options: Any) -> Any:
     """What a model without skill returns: each voxel four times."""
     voxels = volume.voxels.repeat(2, axis=1).repeat(2, axis=2)
     return SimpleNamespace(volume=volume.with_voxels(voxels))
@@ -190,10 +190,10 @@ def test_methods_are_not_told_the_true_width() -> None:
 
 
 def test_a_model_gets_the_measurement_and_is_scored_with_its_sha(tmp_path: Any, enhance_with: Any) -> None:
-    seen: list[tuple[Volume, dict[str, Any]]] = []
+    seen: list[tuple[Volume, Model, dict[str, Any]]] = []
 
-    def enhance(volume: Volume, **options: Any) -> Any:
-        seen.append((volume, options))
+    def enhance(volume: Volume, model: Model, **options: Any) -> Any:
+        seen.append((volume, model, options))
         return doubled(volume)
 
     enhance_with(enhance)
@@ -205,14 +205,27 @@ def test_a_model_gets_the_measurement_and_is_scored_with_its_sha(tmp_path: Any, 
     assert (tiny.name, tiny.model_sha256) == ("tiny", "a" * 64)
     assert nearest.model_sha256 is None
     assert tiny.psnr == nearest.psnr
-    low, options = seen[0]
+    low, model, options = seen[0]
     np.testing.assert_array_equal(low.voxels, acquire_low(volume, widened(acquisition, 0.9)).voxels)
-    assert options["model"] == str(tmp_path)
+    assert model.manifest.name == "tiny"
     assert options["device"] == "cpu"
 
 
+def test_the_true_thickness_of_slices_is_not_given_away(tmp_path: Any, enhance_with: Any) -> None:
+    seen: list[float | None] = []
+
+    def enhance(volume: Volume, model: Model, **options: Any) -> Any:
+        seen.append(volume.slice_thickness)
+        return SimpleNamespace(volume=volume.with_voxels(volume.voxels.repeat(2, 0).repeat(2, 1).repeat(2, 2)))
+
+    enhance_with(enhance)
+    volume = anatomy((8, 24, 24))
+    evaluate_volume(volume, AcquisitionModel((2, 2, 2)), methods=[], models=[a_model(tmp_path)], true_width=0.7)
+    assert seen == [pytest.approx(2 * volume.spacing[2])]
+
+
 def test_a_model_that_gives_another_shape_is_named(tmp_path: Any, enhance_with: Any) -> None:
-    enhance_with(lambda volume, **options: SimpleNamespace(volume=volume))
+    enhance_with(lambda volume, model, **options: SimpleNamespace(volume=volume))
     with pytest.raises(ModelError, match="tiny gave shape"):
         evaluate_volume(anatomy(), AcquisitionModel((2, 2, 1)), methods=[], models=[a_model(tmp_path)])
 
@@ -228,7 +241,7 @@ def test_models_fit_a_task_by_their_factors(tmp_path: Any) -> None:
 
 
 def test_progress_runs_from_nothing_to_one_and_names_the_methods(tmp_path: Any, enhance_with: Any) -> None:
-    def enhance(volume: Volume, *, progress: Callable[[float, str], None], **options: Any) -> Any:
+    def enhance(volume: Volume, model: Any, *, progress: Callable[[float, str], None], **options: Any) -> Any:
         progress(0.5, "tile 1 of 2")
         return doubled(volume)
 
@@ -285,7 +298,23 @@ def test_scores_survive_json_with_range_mask_and_factors() -> None:
 
 def test_a_perfect_score_is_null_in_json(tmp_path: Any, enhance_with: Any) -> None:
     volume = anatomy((9, 24, 30))
-    enhance_with(lambda low, **options: SimpleNamespace(volume=volume))
+    enhance_with(lambda low, model, **options: SimpleNamespace(volume=volume))
     result = evaluate_volume(volume, AcquisitionModel((2, 2, 1)), methods=[], models=[a_model(tmp_path)])
     assert result.scores[0].psnr == float("inf")
     assert result.scores[0].to_json()["psnr"] is None
+
+
+def test_a_real_model_is_scored_through_the_enhancer(tmp_path: Any) -> None:
+    from MedSRLib.models.catalogue import save_model
+    from MedSRLib.networks.build import build_generator
+
+    arguments = {"factors": [2, 2], "features": 4, "convolutions": 1, "predicts_residual": True}
+    manifest = a_model(tmp_path, architecture="CompactGenerator", arguments=arguments, halo=3).manifest
+    model = save_model(tmp_path, manifest, build_generator("CompactGenerator", arguments).state_dict())
+    result = evaluate_volume(
+        anatomy(), AcquisitionModel((2, 2, 1)), methods=["bspline", "bspline-ibp"], models=[model], device="cpu"
+    )
+    bspline, projected, untrained = result.scores
+    assert untrained.model_sha256 == model.manifest.weights["fidelity"]["sha256"]
+    assert bspline.psnr < untrained.psnr  # its residual is zero, and three steps of projection remain
+    assert untrained.psnr == pytest.approx(projected.psnr, abs=0.5)
