@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from MedSRLib.errors import UsageError
+from MedSRLib.volumes.volume import MODALITIES
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class DataConfig:
         validation: held-out volumes; taken out of ``train`` when a pattern there names them too.
         stacks: patterns of files among ``train`` whose slices are unrelated images, not a volume: they get no
             neighbouring slices and are never cut along other planes.
-        validation_slices: evenly spaced slices scored in each validation volume.
+        validation_slices: central slices scored in each validation volume.
     """
 
     train: tuple[str, ...] = ()
@@ -113,6 +114,7 @@ class TrainingConfig:
         output: folder of runs, relative to the configuration's folder.
         description: one line for the manifest.
         licence: of the weights.
+        modalities: of the training volumes ("CT", "MR", ...): the domain that enhancement compares its input with.
         task: "inplane".
         factors: along i, j, k.
         slices: odd number of neighbouring slices the generator sees as channels.
@@ -128,6 +130,7 @@ class TrainingConfig:
     output: str = "runs"
     description: str = ""
     licence: str = "Apache-2.0"
+    modalities: tuple[str, ...] = ()
     slices: int = 1
     base_iterations: int = 0
     architecture: str = "RRDBGenerator"
@@ -146,6 +149,8 @@ class TrainingConfig:
             raise UsageError(f"slices = {self.slices} must be an odd number: the slice and its neighbours")
         if self.pairs.patch <= 2 * self.pairs.margin:
             raise UsageError("pairs.patch must be larger than twice pairs.margin")
+        if unknown := set(self.modalities) - set(MODALITIES):
+            raise UsageError(f"modalities {sorted(unknown)} are not among {', '.join(MODALITIES)}")
         if not self.data.train:
             raise UsageError("data.train names no volumes: give files or patterns such as 'volumes/*.nii.gz'")
 
