@@ -128,7 +128,7 @@ class TrainingConfig:
     factors: tuple[int, int, int] = (2, 2, 1)
     task: str = "inplane"
     output: str = "runs"
-    description: str = ""
+    description: str = "A generator trained with medsr train."
     licence: str = "Apache-2.0"
     modalities: tuple[str, ...] = ()
     slices: int = 1

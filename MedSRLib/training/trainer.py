@@ -8,16 +8,19 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from MedSRLib.errors import EnhancementCancelled, UsageError
+from MedSRLib.errors import EnhancementCancelled, MissingPackageError, UsageError
 from MedSRLib.networks.build import build_generator
 from MedSRLib.training.config import OptimiserConfig, TrainingConfig
 from MedSRLib.training.pairs import PairSampler, TrainingVolume
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 CHECKPOINT = "checkpoint.pt"
 HISTORY = "history.jsonl"
@@ -28,6 +31,15 @@ def learning_rate(settings: OptimiserConfig, iteration: int) -> float:
     was given more or fewer iterations goes on along the new curve."""
     remaining = 0.5 * (1.0 + math.cos(math.pi * iteration / settings.iterations))
     return settings.final_learning_rate + remaining * (settings.learning_rate - settings.final_learning_rate)
+
+
+def _open_board(folder: Path) -> SummaryWriter:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        remedy = "install it with pip install 'medsr[training]', or set run.tensorboard=false"
+        raise MissingPackageError(f"run.tensorboard needs the package tensorboard: {remedy}") from error
+    return SummaryWriter(str(folder))
 
 
 class Trainer:
@@ -68,6 +80,7 @@ class Trainer:
         self.averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(config.optimiser.ema))
         settings = config.optimiser
         self._optimiser = torch.optim.Adam(generator.parameters(), settings.learning_rate, betas=settings.betas)
+        self._board = _open_board(folder) if config.run.tensorboard else None
         self.iteration = 0
         self.history: list[dict[str, Any]] = []
         folder.mkdir(parents=True, exist_ok=True)
@@ -129,6 +142,11 @@ class Trainer:
         self.history.append(entry)
         with (self.folder / HISTORY).open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
+        if self._board is not None:
+            for name, value in entry.items():
+                if name in ("loss", "psnr", "gain"):
+                    self._board.add_scalar(name, value, entry["iteration"])
+            self._board.flush()
 
     def _save(self) -> None:
         state = {

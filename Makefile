@@ -1,0 +1,44 @@
+# Two commands: "make demo" and "make test". Both set up .venv by themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SAMPLE := Resources/SampleData
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint format clean
+
+demo: $(VENV)/.demo
+	mkdir -p demo
+	$(BIN)/medsr enhance $(SAMPLE)/mr_t1_head_1.5mm.nrrd demo/enhanced.nrrd --report demo/report.json --overwrite
+	$(BIN)/medsr compare $(SAMPLE)/mr_t1_head_1.5mm.nrrd bspline bspline-ibp demo/enhanced.nrrd \
+		--reference $(SAMPLE)/mr_t1_head_0.75mm.nrrd --png demo/comparison.png --overwrite
+	$(BIN)/medsr evaluate $(SAMPLE)/mr_t1_head_0.75mm.nrrd --task inplane-x2 --methods all
+	@echo "volume:  demo/enhanced.nrrd"
+	@echo "picture: demo/comparison.png"
+	@echo "report:  demo/report.json"
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) demo
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e ".[pictures]"
+	touch $@
+
+$(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e ".[test]"
+	touch $@

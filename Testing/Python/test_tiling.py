@@ -1,0 +1,201 @@
+"""Tiles partition the image, change nothing, skip air, and survive running out of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from MedSRLib.enhancement.tiling import TiledGenerator, plan_tiles
+from MedSRLib.errors import EnhancementCancelled, ModelError, OutOfMemoryError
+from MedSRLib.networks.rrdb import RRDBGenerator
+
+CPU = torch.device("cpu")
+
+
+def random_generator(spatial_dims: int, **changes: Any) -> RRDBGenerator:
+    torch.manual_seed(0)
+    arguments: dict[str, Any] = {"features": 4, "blocks": 1, "growth": 4, "factors": (2,) * spatial_dims, **changes}
+    return RRDBGenerator(spatial_dims, 1, 1, **arguments).eval()
+
+
+def tiled_generator(generator: RRDBGenerator, voxels: int, **changes: Any) -> TiledGenerator:
+    arguments = {"device": CPU, "dtype": torch.float32, "voxels": voxels, **changes}
+    return TiledGenerator(generator, generator.receptive_radius(), **arguments)
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(1).random(shape, np.float32)
+
+
+@given(
+    size=st.lists(st.integers(1, 90), min_size=2, max_size=3),
+    voxels=st.integers(1, 20000),
+    halo=st.integers(0, 20),
+    multiple=st.sampled_from([1, 2, 4]),
+)
+def test_cores_partition_the_image_and_lie_inside_their_padded_boxes(
+    size: list[int], voxels: int, halo: int, multiple: int
+) -> None:
+    covered = np.zeros(size, int)
+    for tile in plan_tiles(size, voxels, halo, multiple):
+        covered[tile.core] += 1
+        for n, core, padded in zip(size, tile.core, tile.padded, strict=True):
+            assert 0 <= padded.start <= core.start < core.stop <= padded.stop <= n
+            assert padded.start % multiple == 0
+            assert core.start - padded.start >= min(halo, core.start)
+            assert padded.stop - core.stop >= min(halo, n - core.stop)
+    assert (covered == 1).all()
+
+
+@given(size=st.lists(st.integers(64, 300), min_size=2, max_size=2))
+def test_tiles_are_balanced(size: list[int]) -> None:
+    plan = plan_tiles(size, 2000, 4)
+    for axis in range(2):
+        sides = [tile.core[axis].stop - tile.core[axis].start for tile in plan]
+        assert max(sides) - min(sides) <= 1
+
+
+def test_an_image_that_fits_is_one_tile() -> None:
+    assert len(plan_tiles((33, 47), 10**6, 30)) == 1
+
+
+@pytest.mark.parametrize("size", [(61, 75), (40, 90)])
+def test_tiled_equals_untiled_in_two_dimensions(size: tuple[int, int]) -> None:
+    generator = random_generator(2)
+    x = noise(3, 1, *size)
+    whole, parts = tiled_generator(generator, 10**7), tiled_generator(generator, 2500)
+    difference = (whole(x) - parts(x)).abs().max()
+    assert parts.tiles > whole.tiles
+    assert difference < 2e-6
+
+
+def test_tiled_equals_untiled_in_three_dimensions() -> None:
+    generator = random_generator(3, growth=2, features=2, factors=(2, 1, 2))
+    x = noise(1, 1, 37, 41, 39)
+    whole, parts = tiled_generator(generator, 10**7), tiled_generator(generator, 36 * 41 * 39)
+    assert (whole(x) - parts(x)).abs().max() < 2e-6
+    assert parts.tiles > 1
+
+
+def test_tiled_equals_untiled_for_an_unshuffled_input_of_odd_size() -> None:
+    generator = random_generator(2, unshuffle=2)
+    x = noise(1, 1, 151, 133)
+    whole, parts = tiled_generator(generator, 10**7), tiled_generator(generator, 12000)
+    assert (whole(x) - parts(x)).abs().max() < 2e-6
+    assert parts.tiles > 1
+
+
+@settings(max_examples=10, deadline=None)
+@given(height=st.integers(33, 70), width=st.integers(33, 70), voxels=st.integers(1500, 4000))
+def test_any_size_of_image_and_tile_gives_the_same_result(height: int, width: int, voxels: int) -> None:
+    generator = random_generator(2, features=2, growth=2)
+    x = noise(1, 1, height, width)
+    assert (tiled_generator(generator, 10**7)(x) - tiled_generator(generator, voxels)(x)).abs().max() < 2e-6
+
+
+def test_air_is_answered_from_memory_without_changing_the_result() -> None:
+    generator = random_generator(2)
+    x = noise(6, 1, 30, 30)
+    x[1:5] = -0.25
+    tiled = tiled_generator(generator, 10**6)
+    with torch.inference_mode():
+        expected = generator(torch.from_numpy(x))[:, 0]
+    assert (tiled(x) - expected).abs().max() < 2e-6
+    assert (tiled.tiles, tiled.skipped) == (6, 3)
+
+
+def test_different_constants_are_not_mixed_up() -> None:
+    generator = random_generator(2)
+    x = np.stack([np.full((1, 20, 20), value, np.float32) for value in (0.1, 0.2, 0.1, 0.3)])
+    with torch.inference_mode():
+        expected = generator(torch.from_numpy(x))[:, 0]
+    assert (tiled_generator(generator, 10**6)(x) - expected).abs().max() < 2e-6
+
+
+def failing_above(limit: int, error: Callable[[], Exception], generator: RRDBGenerator) -> RRDBGenerator:
+    """The generator with a forward pass that runs out of memory above ``limit`` voxels."""
+    forward = generator.forward
+
+    def limited(x: torch.Tensor) -> torch.Tensor:
+        if x.numel() > limit:
+            raise error()
+        return forward(x)
+
+    generator.forward = limited  # type: ignore[method-assign]
+    return generator
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        lambda: torch.OutOfMemoryError("CUDA out of memory"),
+        lambda: RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_running_out_of_memory_makes_the_tiles_smaller_and_says_so(error: Callable[[], Exception]) -> None:
+    x = noise(2, 1, 90, 90)
+    expected = tiled_generator(random_generator(2), 10**7)(x)
+    tiled = tiled_generator(failing_above(5000, error, random_generator(2)), 10**7)
+    assert (tiled(x) - expected).abs().max() < 2e-6
+    assert tiled.notes == ["memory ran out, smaller tiles were used"]
+
+
+def test_no_memory_for_the_smallest_tile_is_an_error_that_says_what_to_do() -> None:
+    generator = failing_above(0, lambda: torch.OutOfMemoryError("CUDA out of memory"), random_generator(2))
+    with pytest.raises(OutOfMemoryError, match="--roi"):
+        tiled_generator(generator, 10**5)(noise(1, 1, 40, 40))
+
+
+def test_other_runtime_errors_are_not_taken_for_lack_of_memory() -> None:
+    def broken() -> Exception:
+        return RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        tiled_generator(failing_above(0, broken, random_generator(2)), 10**5)(noise(1, 1, 40, 40))
+
+
+def test_a_tile_that_overflows_in_float16_is_repeated_in_float32() -> None:
+    generator = random_generator(2)
+    with torch.no_grad():
+        generator.conv_last.weight.mul_(1e6)
+    x = noise(1, 1, 24, 24)
+    tiled = tiled_generator(generator, 10**6, dtype=torch.float16)
+    expected = tiled_generator(generator, 10**6)(x)
+    assert torch.isfinite(tiled(x)).all()
+    assert torch.allclose(tiled(x), expected)
+    assert any("float32" in note for note in tiled.notes)
+
+
+def test_half_precision_is_close_to_float32() -> None:
+    generator = random_generator(2)
+    x = noise(1, 1, 24, 24)
+    half = tiled_generator(generator, 10**6, dtype=torch.bfloat16)
+    assert (half(x) - tiled_generator(generator, 10**6)(x)).abs().max() < 0.05
+    assert half.notes == []
+
+
+def test_output_that_is_not_finite_in_float32_is_an_error() -> None:
+    generator = random_generator(2)
+    with torch.no_grad():
+        generator.conv_last.bias.fill_(float("nan"))
+    with pytest.raises(ModelError, match="not finite"):
+        tiled_generator(generator, 10**6)(noise(1, 1, 20, 20))
+
+
+def test_cancelling_is_asked_before_every_tile() -> None:
+    asked = []
+
+    def check() -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            raise EnhancementCancelled("cancelled")
+
+    with pytest.raises(EnhancementCancelled):
+        tiled_generator(random_generator(2), 2500, check=check)(noise(1, 1, 120, 120))
+    assert len(asked) == 3
