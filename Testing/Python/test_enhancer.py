@@ -279,7 +279,7 @@ def test_tampered_weights_are_refused(tmp_path: Path, smooth_volume: MakeVolume)
 def test_voxels_that_are_not_finite_are_refused(tiny_model: Model, smooth_volume: MakeVolume) -> None:
     volume = smooth_volume(dtype=np.float32)
     volume.voxels[2, 3, 4] = np.nan
-    with pytest.raises(InputError, match="1 of .* NaN"):
+    with pytest.raises(InputError, match=r"1 of .* NaN"):
         enhance(volume, tiny_model)
 
 
