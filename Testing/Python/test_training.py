@@ -221,7 +221,7 @@ def test_a_killed_and_resumed_run_gives_the_same_losses_and_weights(workplace: P
     assert losses(workplace)[-2:] == expected[-2:]
     assert {
         name: torch.equal(value, weights[name]) for name, value in resumed.load_generator().state_dict().items()
-    } == {name: True for name in weights}
+    } == dict.fromkeys(weights, True)
 
 
 def test_a_run_killed_without_warning_goes_on_from_its_last_checkpoint(workplace: Path) -> None:
