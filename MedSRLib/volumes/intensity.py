@@ -15,7 +15,8 @@ _LARGEST_PERCENTILE_SAMPLE = 2**24
 class IntensityScaling:
     """``normalised = (value - offset) / width``; fitted once per volume, never per tile.
 
-    The map does not clip, so values outside the fitted range survive the round trip.
+    For 8 bit this is the paper's x / 255 (equation 4) and its inverse (equation 5); other volumes get the range that
+    suits them. The map does not clip, so values outside the fitted range survive the round trip.
 
     Args:
         offset: value that becomes 0.
@@ -45,11 +46,11 @@ class IntensityScaling:
         return cls(float(low), width if width >= np.finfo(np.float32).tiny else 1.0)
 
     def normalise(self, voxels: np.ndarray) -> np.ndarray:
-        """Values to float32, 0..1 over the fitted range."""
+        """Values to float32, 0..1 over the fitted range: equation 4 of the paper MedSR starts from."""
         return (voxels.astype(np.float32) - np.float32(self.offset)) / np.float32(self.width)
 
     def restore(self, normalised: np.ndarray) -> np.ndarray:
-        """The inverse of ``normalise``, in float32."""
+        """The inverse of ``normalise``, in float32: equation 5."""
         return np.asarray(normalised, np.float32) * np.float32(self.width) + np.float32(self.offset)
 
 
