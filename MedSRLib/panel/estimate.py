@@ -1,0 +1,180 @@
+"""What an enhancement will give and cost, for one line in the panel: before anything runs, without torch.
+
+The time is the number of multiplications the generator needs, divided by what this computer did per second in its
+last run; before the first run on a CPU by a guess from its cores, and on another device it is not known.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from MedSRLib.enhancement.plan import Plan, plan_enhancement
+from MedSRLib.errors import OutputError
+from MedSRLib.models.manifest import Manifest
+from MedSRLib.models.storage import write_atomically
+from MedSRLib.volumes.volume import Volume
+
+MEASURED = "measured in the last run on this device"
+GUESSED = "guessed from the number of processor cores"
+UNKNOWN = "known after the first run on this device"
+
+_CPU = "CPU"
+_RATE_PER_CORE = 1.5e10
+"""Multiplications a second of one core in float32 convolutions: 1.6e10 to 2e10 measured with the lite model."""
+_FEWEST_SECONDS = 1.0
+"""Shorter runs say more about starting than about speed."""
+_ENSEMBLE = 8
+"""Runs for an uncertainty map."""
+_PROCESS_BYTES = 1.1e9
+"""Python with torch, 0.35e9, and a tile at work, at most 0.75e9."""
+_WORKING_BYTES = 32
+"""Per voxel of a result's slab: about eight float32 images live at once."""
+_SLAB_VOXELS = 2**22
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """About what an enhancement takes.
+
+    Args:
+        shape: of the result, array order [k, j, i].
+        memory: bytes at the worst moment: the worker's, without a GPU's own, and the result's in the scene.
+        multiplications: of the generator.
+        seconds: None when there is nothing to judge by.
+        basis: ``MEASURED``, ``GUESSED`` or ``UNKNOWN``.
+    """
+
+    shape: tuple[int, int, int]
+    memory: float
+    multiplications: float
+    seconds: float | None
+    basis: str
+
+    def line(self) -> str:
+        """One line for people; the size in the order i x j x k, as Slicer shows it."""
+        size = " x ".join(map(str, reversed(self.shape)))
+        took = "time" if self.seconds is None else f"about {duration(self.seconds)}"
+        return f"{size} voxels, about {max(0.1, self.memory / 1e9):.1f} GB of memory, {took} ({self.basis})"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people, no more exact than an estimate is."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def estimate(
+    shape: Sequence[int],
+    dtype: np.dtype | type,
+    manifest: Manifest,
+    device_name: str,
+    *,
+    spacing: Sequence[float] = (1.0, 1.0, 1.0),
+    roi: Sequence[int] | None = None,
+    uncertainty: bool = False,
+) -> Estimate:
+    """What enhancing a volume will give and take.
+
+    Args:
+        shape: of the input, array order [k, j, i].
+        dtype: of its voxels.
+        manifest: of the model.
+        device_name: as ``device`` in a report; "CPU" for the processor.
+        spacing: of the input along i, j, k in millimetres; a through-plane model's factor depends on it.
+        roi: as for ``enhance``.
+        uncertainty: as for ``enhance``.
+
+    Raises:
+        InputError: the model does not fit the volume.
+        UsageError: the region is empty or outside the volume.
+    """
+    k, j, i = shape
+    voxels = np.broadcast_to(np.zeros((), dtype), (k, j, i))
+    plan = plan_enhancement(Volume(voxels, np.diag([*spacing, 1.0])), manifest, roi=roi)
+    low = math.prod(s.stop - s.start for s in plan.context)
+    high = math.prod(plan.context_shape)
+    seen = 2 * high if manifest.task == "through-plane" else low
+    work = multiplications_per_voxel(manifest) * seen * (_ENSEMBLE if uncertainty else 1)
+    rate, basis = _rate(device_name)
+    return Estimate(
+        shape=(plan.shape[0], plan.shape[1], plan.shape[2]),
+        memory=_memory(plan, manifest, voxels.itemsize, low, high, uncertainty),
+        multiplications=work,
+        seconds=None if rate is None else work / rate,
+        basis=basis,
+    )
+
+
+def remember_speed(estimated: Estimate, report: Mapping[str, Any]) -> None:
+    """Keeps what a finished run says about the device's speed, for the next estimate.
+
+    Args:
+        estimated: what was estimated for the run.
+        report: of the run.
+    """
+    if report["seconds"] < _FEWEST_SECONDS:
+        return
+    speeds = {**_speeds(), _key(report["device"]): estimated.multiplications / report["seconds"]}
+    with suppress(OutputError):  # An estimate is not worth an error.
+        write_atomically(_speed_file(), json.dumps(speeds, indent=2).encode())
+
+
+def multiplications_per_voxel(manifest: Manifest) -> float:
+    """Multiplications of the generator for one voxel of its input, to about a tenth."""
+    given = manifest.arguments
+    dims, inputs, outputs = (given.get(n, d) for n, d in (("spatial_dims", 2), ("in_channels", 1), ("out_channels", 1)))
+    f = given.get("features", 64)
+    scale = math.prod(given.get("factors", (2,) * dims))
+    if manifest.architecture == "CompactGenerator":
+        return float(3**dims * (inputs * f + given.get("convolutions", 16) * f**2 + f * outputs * scale))
+    g = given.get("growth", 32)
+    folded = given.get("unshuffle", 1) ** dims
+    scale *= folded
+    dense = sum((f + n * g) * g for n in range(4)) + (f + 4 * g) * f
+    trunk = inputs * folded * f + 3 * given.get("blocks", 23) * dense + f**2
+    upsampling = scale * f**2 if scale > 1 else 0
+    return float(3**dims * (trunk + upsampling + scale * (f**2 + f * outputs)) / folded)
+
+
+def _memory(plan: Plan, manifest: Manifest, itemsize: int, low: int, high: int, uncertainty: bool) -> float:
+    slab = high if manifest.task == "volumetric" else min(high, _SLAB_VOXELS)
+    whole = high * 8 if manifest.task == "through-plane" else 0
+    kept = math.prod(plan.shape) * (2 * itemsize + (4 if uncertainty else 0))
+    return _PROCESS_BYTES + low * (itemsize + 4) + kept + whole + slab * _WORKING_BYTES
+
+
+def _rate(device_name: str) -> tuple[float | None, str]:
+    measured = _speeds().get(_key(device_name))
+    if measured:
+        return measured, MEASURED
+    if device_name == _CPU:
+        # Two logical processors share one core's arithmetic.
+        return _RATE_PER_CORE * max(1, (os.cpu_count() or 1) // 2), GUESSED
+    return None, UNKNOWN
+
+
+def _key(device_name: str) -> str:
+    """The device without how much of its memory is free just now."""
+    return device_name.partition(",")[0]
+
+
+def _speed_file() -> Path:
+    return Path.home() / ".medsr" / "speed.json"
+
+
+def _speeds() -> dict[str, float]:
+    try:
+        stored = json.loads(_speed_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stored if isinstance(stored, dict) else {}

@@ -1,0 +1,120 @@
+"""The protocol between the panel and its worker: one JSON object a line, pure ASCII, over pipes.
+
+To the worker: ``{"do": "enhance", "job": n, "input": path, "affine": ..., "modality": ..., "slice_thickness": ...,
+"model": ..., "options": {...}, "output": path, "uncertainty": path}``, ``{"do": "cancel", "job": n}``,
+``{"do": "quit"}``. From the worker: ``{"event": "ready", "pid": ...}``, and for a job
+``{"event": "progress", "job": n, "fraction": ..., "message": ...}`` until one of
+``{"event": "done", "job": n, "affine": ..., "uncertainty": bool, "report": {...}}``,
+``{"event": "error", "job": n, "kind": ..., "exit_code": ..., "sentence": ..., "details": ...}`` or
+``{"event": "cancelled", "job": n}``. Voxels travel as .npy files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker waits for jobs; ``pid`` is its own, not a launcher's."""
+
+    pid: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A job goes on."""
+
+    job: int
+    fraction: float
+    message: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """A job's output files are complete."""
+
+    job: int
+    affine: np.ndarray
+    uncertainty: bool
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A job has failed; ``kind`` and ``exit_code`` are of the error's class, ``details`` are for the log."""
+
+    job: int
+    kind: str
+    exit_code: int
+    sentence: str
+    details: str
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """A job was given up."""
+
+    job: int
+
+
+Event = Ready | Progress | Done | Failed | Cancelled
+
+
+class LineBuffer:
+    """Puts lines together from the pieces that a pipe delivers."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[str]:
+        """The lines that are complete now, without their ends; bytes that are no UTF-8 are replaced."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return [line.rstrip(b"\r").decode("utf-8", errors="replace") for line in lines]
+
+
+def encode(message: Mapping[str, Any]) -> bytes:
+    """One line. Numbers come back as they were: JSON holds the shortest text that gives the same float64."""
+    return json.dumps(message, default=_plain).encode("ascii") + b"\n"
+
+
+def decode(line: str) -> dict[str, Any]:
+    """The object in a line, empty when there is none."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return {}
+    return message if isinstance(message, dict) else {}
+
+
+def parse_event(line: str) -> Event | None:
+    """What the worker says in a line, or None when that is not of this protocol."""
+    message = decode(line)
+    try:
+        match message.get("event"):
+            case "ready":
+                return Ready(int(message["pid"]))
+            case "progress":
+                return Progress(int(message["job"]), float(message["fraction"]), str(message["message"]))
+            case "done":
+                affine = np.array(message["affine"], dtype=np.float64).reshape(4, 4)
+                return Done(int(message["job"]), affine, bool(message["uncertainty"]), dict(message["report"]))
+            case "error":
+                told = (str(message[key]) for key in ("sentence", "details"))
+                return Failed(int(message["job"]), str(message["kind"]), int(message["exit_code"]), *told)
+            case "cancelled":
+                return Cancelled(int(message["job"]))
+    except (KeyError, TypeError, ValueError):
+        pass
+    return None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be sent to the worker")
