@@ -1,0 +1,122 @@
+"""What the generator and the discriminator are told to make small. Images are normalised, [N, 1, (D,) H, W]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from MedSRLib.acquisition.operator import AcquisitionModel
+from MedSRLib.networks.vgg import VGGTrunk
+from MedSRLib.training.distributed import joint_mean
+
+Norm = Literal["l1", "l2"]
+_CHARBONNIER = 1e-3
+"""Below this difference the Charbonnier loss is quadratic; parts of the intensity range."""
+
+
+def pixel_loss(estimate: Tensor, reference: Tensor, kind: str) -> Tensor:
+    """Mean absolute difference ("l1") or its smooth form sqrt(d^2 + 0.001^2) ("charbonnier", Lai et al. 2017)."""
+    if kind == "l1":
+        return functional.l1_loss(estimate, reference)
+    return torch.sqrt((estimate - reference) ** 2 + _CHARBONNIER**2).mean()
+
+
+def consistency_loss(
+    estimate: Tensor, measured: Tensor, acquisitions: Sequence[AcquisitionModel], scored: tuple[slice, ...]
+) -> Tensor:
+    """Mean |A x - y|, each pair with the A that it was acquired by.
+
+    Args:
+        estimate: x, [N, 1, (D,) H, W]; of a through-plane pair the rows are slices.
+        measured: y, [N, 1, (d,) h, w].
+        acquisitions: one per image.
+        scored: of y, per spatial axis; its border sees padding.
+    """
+    misfit = []
+    for x, y, acquisition in zip(estimate, measured, acquisitions, strict=True):
+        rows_are_slices = x.ndim == 3 and acquisition.factors[2] != 1
+        if rows_are_slices:
+            again = acquisition.apply(x.movedim(0, 1), (y.shape[1], 1, y.shape[2])).movedim(1, 0)
+        else:
+            again = acquisition.apply(x, y.shape)
+        misfit.append((again - y)[(..., *scored)].abs().mean())
+    return torch.stack(misfit).mean()
+
+
+class PerceptualLoss(nn.Module):
+    """Equation 6 of the paper MedSR starts from: the squared L2 distance of VGG features, summed over layers.
+
+    ``sum_l w_l mean |phi_l(x) - phi_l(reference)|^2`` with "l2", which is that equation up to each layer's number of
+    features, and ``|.|`` with "l1", ESRGAN's choice (Wang et al. 2018, section 3.3: before the activation). Volumes
+    are seen as random slices of their three planes (2.5D), which are drawn from torch's generator.
+
+    Args:
+        trunk: frozen, of the layers to compare.
+        weights: one per layer.
+        norm: "l1" or "l2".
+        slices: slices of each plane that are drawn of a batch of volumes.
+    """
+
+    def __init__(self, trunk: VGGTrunk, weights: Sequence[float], *, norm: Norm = "l1", slices: int = 4) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.weights = tuple(weights)
+        self.norm = norm
+        self.slices = slices
+
+    def forward(self, estimate: Tensor, reference: Tensor) -> Tensor:
+        """A scalar. Computed in float32: features of 0..255 inputs overflow float16."""
+        with torch.autocast(estimate.device.type, enabled=False):
+            estimate, reference = estimate.float(), reference.float()
+            if estimate.ndim == 4:
+                return self._compare(estimate, reference)
+            losses = []
+            for axis in (2, 3, 4):
+                index = torch.randint(estimate.shape[axis], (self.slices,)).to(estimate.device)
+                planes = [
+                    x.index_select(axis, index).movedim(axis, 1).flatten(0, 1) for x in (estimate, reference.detach())
+                ]
+                losses.append(self._compare(*planes))
+            return torch.stack(losses).mean()
+
+    def _compare(self, estimate: Tensor, reference: Tensor) -> Tensor:
+        distance = functional.l1_loss if self.norm == "l1" else functional.mse_loss
+        with torch.no_grad():
+            wanted = self.trunk(reference)
+        pairs = zip(self.weights, self.trunk(estimate), wanted, strict=True)
+        return torch.stack([weight * distance(mine, theirs) for weight, mine, theirs in pairs]).sum()
+
+
+class RelativisticAverageLoss:
+    """Relativistic average GAN loss (Jolicoeur-Martineau 2018; ESRGAN, section 3.2), on raw outputs C of D.
+
+    The discriminator says whether a real image looks more real than the average fake one:
+    ``L_D = (BCE(C(x) - mean C(g), 1) + BCE(C(g) - mean C(x), 0)) / 2``; the generator swaps the roles. Means go over
+    the batches of all processes.
+    """
+
+    def of_generator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """L_G; ``real`` is taken as constant.
+
+        Args:
+            real: C of the references.
+            fake: C of the generator's images, with gradients.
+        """
+        real = real.detach()
+        return (_decide(real - joint_mean(fake), 0.0) + _decide(fake - joint_mean(real), 1.0)) / 2
+
+    def of_real(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The half of L_D with gradients through the real images only, so that each half has its own backward."""
+        return _decide(real - joint_mean(fake.detach()), 1.0) / 2
+
+    def of_fake(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The other half of L_D, with gradients through the generator's images only."""
+        return _decide(fake - joint_mean(real.detach()), 0.0) / 2
+
+
+def _decide(relative: Tensor, truth: float) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(relative, torch.full_like(relative, truth))
