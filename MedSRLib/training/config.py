@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-import types
-import typing
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from MedSRLib.errors import UsageError
+from MedSRLib.training.gan_config import GanConfig, LossesConfig
+from MedSRLib.training.toml_tables import build_settings, override_setting
 from MedSRLib.volumes.volume import MODALITIES
 
 
@@ -23,13 +23,15 @@ class DataConfig:
         validation: held-out volumes; taken out of ``train`` when a pattern there names them too.
         stacks: patterns of files among ``train`` whose slices are unrelated images, not a volume: they get no
             neighbouring slices and are never cut along other planes.
-        validation_slices: central slices scored in each validation volume.
+        validation_slices: central slices scored in each validation volume of the task "inplane".
+        validation_side: side in voxels of the central cube scored in them for the other tasks.
     """
 
     train: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
     stacks: tuple[str, ...] = ()
     validation_slices: int = 8
+    validation_side: int = 64
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,13 @@ class PairsConfig:
     """How a patch of anatomy becomes a training pair.
 
     Args:
-        patch: side of the low-resolution patch in voxels.
-        margin: low-resolution voxels at the patch's border that are not scored: the network sees padding there.
+        patch: side of the patch that the generator sees, in voxels.
+        margin: voxels at that patch's border that are not scored: the network sees padding there.
         nominal_share: share of pairs acquired with a point spread of exactly 1 low-resolution voxel.
         kspace_share: share of MR pairs acquired by k-space truncation.
-        fwhm: range of the point-spread width of the other pairs, in low-resolution voxels.
+        fwhm: range of the point-spread width of the other pairs, in low-resolution voxels; for the task
+            "through-plane" in parts of the slice thickness.
+        thickness: range of the slice thickness in slice spacings, known to the base image; "through-plane" only.
         noise_share: share of pairs with added noise (quantum for CT, Rician otherwise).
         noise: largest standard deviation of that noise, in parts of the intensity range.
         gamma: range of the exponent applied to MR intensities, so that contrasts vary.
@@ -53,6 +57,7 @@ class PairsConfig:
     nominal_share: float = 0.5
     kspace_share: float = 0.1
     fwhm: tuple[float, float] = (0.6, 1.2)
+    thickness: tuple[float, float] = (0.7, 1.3)
     noise_share: float = 0.3
     noise: float = 0.01
     gamma: tuple[float, float] = (0.7, 1.4)
@@ -94,6 +99,7 @@ class RunConfig:
         validate_every: iterations between validations.
         checkpoint_every: iterations between checkpoints.
         tensorboard: also write TensorBoard event files.
+        skips: iterations in a row whose gradient is not finite, after which the run is given up; each is left out.
     """
 
     seed: int = 1
@@ -103,6 +109,7 @@ class RunConfig:
     validate_every: int = 1000
     checkpoint_every: int = 250
     tensorboard: bool = False
+    skips: int = 25
 
 
 @dataclass(frozen=True)
@@ -115,18 +122,21 @@ class TrainingConfig:
         description: one line for the manifest.
         licence: of the weights.
         modalities: of the training volumes ("CT", "MR", ...): the domain that enhancement compares its input with.
-        task: "inplane".
-        factors: along i, j, k.
+        task: "inplane", "through-plane" or "volumetric".
+        factors: along i, j, k; for "through-plane" (1, 1, the factor that is validated).
+        factor_range: factors along k that are trained, "through-plane" only.
         slices: odd number of neighbouring slices the generator sees as channels.
         base_iterations: back-projection steps of the base image that the generator's residual is added to.
         architecture: name in ``MedSRLib.networks.build.ARCHITECTURES``.
         generator: keyword arguments of that architecture besides channels and factors.
         data, pairs, optimiser, run: the tables above.
+        losses, gan: the tables of ``gan_config``; without ``gan.iterations`` training ends with the fidelity weights.
     """
 
     name: str
     factors: tuple[int, int, int] = (2, 2, 1)
     task: str = "inplane"
+    factor_range: tuple[float, float] = (1.5, 8.0)
     output: str = "runs"
     description: str = "A generator trained with medsr train."
     licence: str = "Apache-2.0"
@@ -139,12 +149,11 @@ class TrainingConfig:
     pairs: PairsConfig = field(default_factory=PairsConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    losses: LossesConfig = field(default_factory=LossesConfig)
+    gan: GanConfig = field(default_factory=GanConfig)
 
     def __post_init__(self) -> None:
-        if self.task != "inplane" or self.factors[2] != 1:
-            raise UsageError(
-                f"task {self.task!r} with factors {self.factors} cannot be trained yet: use task 'inplane'"
-            )
+        self._check_task()
         if self.slices % 2 != 1 or self.slices < 1:
             raise UsageError(f"slices = {self.slices} must be an odd number: the slice and its neighbours")
         if self.pairs.patch <= 2 * self.pairs.margin:
@@ -154,13 +163,25 @@ class TrainingConfig:
         if not self.data.train:
             raise UsageError("data.train names no volumes: give files or patterns such as 'volumes/*.nii.gz'")
 
+    @property
+    def spatial_dims(self) -> int:
+        """Of the generator."""
+        return 3 if self.task == "volumetric" else 2
+
+    @property
+    def scale(self) -> tuple[int, ...]:
+        """The generator's own upsampling per spatial axis, in tensor order."""
+        if self.task == "through-plane":
+            return 1, 1
+        return tuple(reversed(self.factors))[-self.spatial_dims :]
+
     def generator_arguments(self) -> dict[str, Any]:
         """Keyword arguments of the architecture, complete."""
         return {
-            "spatial_dims": 2,
+            "spatial_dims": self.spatial_dims,
             "in_channels": self.slices,
             "out_channels": 1,
-            "factors": [self.factors[1], self.factors[0]],
+            "factors": list(self.scale),
             "predicts_residual": True,
             **self.generator,
         }
@@ -168,6 +189,22 @@ class TrainingConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they stand in the manifest and the checkpoint."""
         return asdict(self)
+
+    def _check_task(self) -> None:
+        i, j, k = self.factors
+        if self.task == "inplane":
+            fits, wanted = i == j > 1 and k == 1, "equal factors along i and j and 1 along k, such as [2, 2, 1]"
+        elif self.task == "through-plane":
+            fits, wanted = i == j == 1 and k > 1, "factors [1, 1, K], K the factor that is validated"
+        elif self.task == "volumetric":
+            fits, wanted = i == j == k > 1 and self.slices == 1, "three equal factors and slices = 1"
+        else:
+            raise UsageError(f"task {self.task!r} is not one of inplane, through-plane, volumetric")
+        if not fits:
+            raise UsageError(f"task {self.task!r} does not fit factors {list(self.factors)}: it takes {wanted}")
+        low, high = self.factor_range
+        if self.task == "through-plane" and not 1 < low <= k <= high:
+            raise UsageError(f"factor_range [{low:g}, {high:g}] must begin above 1 and hold the factor {k} along k")
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
@@ -187,49 +224,5 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from error
     for override in overrides:
-        _override(table, override)
-    return _build(TrainingConfig, table, "")
-
-
-def _override(table: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator:
-        raise UsageError(f"--set {override} must look like key=value, for example --set optimiser.batch=4")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    *parents, last = key.strip().split(".")
-    for parent in parents:
-        table = table.setdefault(parent, {})
-    table[last] = value
-
-
-def _build(kind: Any, table: dict[str, Any], prefix: str) -> Any:
-    hints = typing.get_type_hints(kind)
-    known = {item.name for item in fields(kind)}
-    if unknown := sorted(set(table) - known):
-        raise UsageError(f"unknown setting {prefix}{unknown[0]}: known ones are {', '.join(sorted(known))}")
-    try:
-        return kind(**{name: _convert(hints[name], value, f"{prefix}{name}") for name, value in table.items()})
-    except TypeError as error:
-        raise UsageError(f"the configuration is incomplete: {error}") from error
-
-
-def _convert(hint: Any, value: Any, name: str) -> Any:
-    if is_dataclass(hint):
-        if not isinstance(value, dict):
-            raise UsageError(f"{name} must be a table, [{name}]")
-        return _build(hint, value, f"{name}.")
-    if isinstance(hint, types.GenericAlias) and hint.__origin__ is tuple:
-        kinds = hint.__args__
-        if not isinstance(value, list) or (kinds[-1] is not Ellipsis and len(value) != len(kinds)):
-            raise UsageError(f"{name} must be a list of {'values' if kinds[-1] is Ellipsis else len(kinds)}")
-        return tuple(_convert(kinds[0], item, name) for item in value)
-    if isinstance(hint, types.GenericAlias):
-        hint = hint.__origin__
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise UsageError(f"{name} = {value!r} must be of type {hint.__name__}")
-    return value
+        override_setting(table, override)
+    return build_settings(TrainingConfig, table)

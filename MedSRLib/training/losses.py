@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.networks.vgg import VGGTrunk
 from MedSRLib.training.distributed import joint_mean
+from MedSRLib.training.pairs import Measurement
 
 Norm = Literal["l1", "l2"]
 _CHARBONNIER = 1e-3
@@ -25,25 +25,22 @@ def pixel_loss(estimate: Tensor, reference: Tensor, kind: str) -> Tensor:
     return torch.sqrt((estimate - reference) ** 2 + _CHARBONNIER**2).mean()
 
 
-def consistency_loss(
-    estimate: Tensor, measured: Tensor, acquisitions: Sequence[AcquisitionModel], scored: tuple[slice, ...]
-) -> Tensor:
+def consistency_loss(estimate: Tensor, measurements: Sequence[Measurement]) -> Tensor:
     """Mean |A x - y|, each pair with the A that it was acquired by.
 
     Args:
         estimate: x, [N, 1, (D,) H, W]; of a through-plane pair the rows are slices.
-        measured: y, [N, 1, (d,) h, w].
-        acquisitions: one per image.
-        scored: of y, per spatial axis; its border sees padding.
+        measurements: one per image.
     """
     misfit = []
-    for x, y, acquisition in zip(estimate, measured, acquisitions, strict=True):
+    for x, measurement in zip(estimate.float(), measurements, strict=True):
+        y, acquisition = torch.from_numpy(measurement.y).to(x.device), measurement.acquisition
         rows_are_slices = x.ndim == 3 and acquisition.factors[2] != 1
         if rows_are_slices:
             again = acquisition.apply(x.movedim(0, 1), (y.shape[1], 1, y.shape[2])).movedim(1, 0)
         else:
             again = acquisition.apply(x, y.shape)
-        misfit.append((again - y)[(..., *scored)].abs().mean())
+        misfit.append((again - y)[(..., *measurement.interior)].abs().mean())
     return torch.stack(misfit).mean()
 
 

@@ -16,11 +16,11 @@ from MedSRLib.training.config import TrainingConfig
 from MedSRLib.volumes.intensity import CT_AIR, CT_RANGE, IntensityScaling
 from MedSRLib.volumes.volume import Volume
 
-_SURROUND = 16
-"""High-resolution voxels acquired around a patch and cut away, so that a patch's border is not an image border."""
-_FOREGROUND = 0.05
-_LEAST_FOREGROUND = 0.2
-_DRAWS = 10
+SURROUND = 8
+"""Low-resolution voxels acquired around a patch and cut away, so that a patch's border is not an image border."""
+FOREGROUND = 0.05
+LEAST_FOREGROUND = 0.2
+DRAWS = 10
 _ISOTROPIC = 1.35
 
 
@@ -60,18 +60,35 @@ class TrainingVolume:
 
 
 @dataclass(frozen=True)
+class Measurement:
+    """What the anatomy of a pair was measured as, for the consistency loss.
+
+    Args:
+        y: normalised, noise included: [1, h, w] or [1, d, h, w]; of a through-plane pair the rows are slices.
+        acquisition: the A that was drawn for it.
+        interior: of y, per spatial axis, where A sees no border of the patch.
+    """
+
+    y: np.ndarray
+    acquisition: AcquisitionModel
+    interior: tuple[slice, ...]
+
+
+@dataclass(frozen=True)
 class Pair:
     """One training pair, normalised float32.
 
     Args:
-        low: the slice and its neighbours, [slices, h, w].
-        base: the centre slice interpolated and back-projected, [1, H, W].
-        high: the anatomy, [1, H, W].
+        low: what the generator sees: the slice and its neighbours, [slices, h, w], or a block [1, d, h, w].
+        base: the centre slice (or block) interpolated and back-projected, [1, (D,) H, W].
+        high: the anatomy, of the same shape.
+        measurement: of the centre slice (or block).
     """
 
     low: np.ndarray
     base: np.ndarray
     high: np.ndarray
+    measurement: Measurement
 
 
 class PairSampler:
@@ -98,33 +115,41 @@ class PairSampler:
 
     def draw(self) -> Pair:
         """One pair."""
-        volume = self._volumes[self._generator.choice(len(self._volumes), p=self._share)]
+        volume = self._choose()
         high = self._anatomy(volume)
-        low = self._acquire(high, volume)
+        low, acquisition = self._acquire(high, volume)
         base = self._base(low)
-        factor = self._config.factors[0]
-        cut, low_cut = slice(_SURROUND, -_SURROUND), slice(_SURROUND // factor, -(_SURROUND // factor))
+        surround = SURROUND * self._config.factors[0]
+        cut, low_cut = slice(surround, -surround), slice(SURROUND, -SURROUND)
         centre = self._config.slices // 2
+        low = np.ascontiguousarray(low[:, low_cut, low_cut], np.float32)
+        margin = self._config.pairs.margin
+        interior = slice(margin, -margin or None)
         return Pair(
-            np.ascontiguousarray(low[:, low_cut, low_cut], np.float32),
+            low,
             np.ascontiguousarray(base[None, cut, cut], np.float32),
             np.ascontiguousarray(high[centre : centre + 1, cut, cut], np.float32),
+            Measurement(low[centre : centre + 1], acquisition, (interior, interior)),
         )
+
+    def _choose(self) -> TrainingVolume:
+        return self._volumes[self._generator.choice(len(self._volumes), p=self._share)]
 
     def _anatomy(self, volume: TrainingVolume) -> np.ndarray:
         """A normalised, augmented block [slices, P + 2 surround, P + 2 surround] with enough foreground."""
         random, pairs = self._generator, self._config.pairs
         array = volume.voxels.transpose(volume.planes[random.integers(len(volume.planes))])
-        side = pairs.patch * self._config.factors[0]
+        factor = self._config.factors[0]
+        side, surround = pairs.patch * factor, SURROUND * factor
         reach = self._config.slices // 2
-        for _ in range(_DRAWS):
+        for _ in range(DRAWS):
             k = random.integers(array.shape[0])
             j, i = (random.integers(max(1, n - side + 1)) for n in array.shape[1:])
             neighbours = np.full(2 * reach + 1, k) if volume.is_stack else np.arange(k - reach, k + reach + 1)
-            index = [neighbours, *(np.arange(start - _SURROUND, start + side + _SURROUND) for start in (j, i))]
+            index = [neighbours, *(np.arange(start - surround, start + side + surround) for start in (j, i))]
             block = array[np.ix_(*(np.clip(n, 0, size - 1) for n, size in zip(index, array.shape, strict=True)))]
             block = volume.scaling.normalise(block)
-            if np.mean(block[reach] > _FOREGROUND) >= _LEAST_FOREGROUND:
+            if np.mean(block[reach] > FOREGROUND) >= LEAST_FOREGROUND:
                 break
         if random.random() < pairs.neighbour_dropout:
             block = np.repeat(block[reach : reach + 1], len(block), axis=0)
@@ -133,28 +158,38 @@ class PairSampler:
         if random.random() < 0.5:
             block = block.swapaxes(1, 2)
         block = block[:, :: random.choice((-1, 1)), :: random.choice((-1, 1))]
-        if not volume.is_ct:
-            block = np.sign(block) * np.abs(block) ** np.float32(random.uniform(*pairs.gamma))
-            block = block * np.float32(random.uniform(0.7, 1.3))
-        return block
+        return self._contrast(block, volume)
 
-    def _acquire(self, high: np.ndarray, volume: TrainingVolume) -> np.ndarray:
+    def _contrast(self, block: np.ndarray, volume: TrainingVolume) -> np.ndarray:
+        """Other grey levels, where they have no fixed meaning."""
+        if volume.is_ct:
+            return block
+        random = self._generator
+        block = np.sign(block) * np.abs(block) ** np.float32(random.uniform(*self._config.pairs.gamma))
+        return block * np.float32(random.uniform(0.7, 1.3))
+
+    def _acquire(self, high: np.ndarray, volume: TrainingVolume) -> tuple[np.ndarray, AcquisitionModel]:
+        fwhm, profile = self._draw_width(volume)
+        acquisition = AcquisitionModel(self._config.factors, in_plane_fwhm=fwhm, in_plane_profile=profile)
+        return self._noisy(acquisition.apply(np.ascontiguousarray(high)), volume), acquisition
+
+    def _draw_width(self, volume: TrainingVolume) -> tuple[float, Profile]:
+        """Width and kind of the point spread: nominal, or another width, or k-space truncation (MR)."""
         random, pairs = self._generator, self._config.pairs
         kind = random.random()
-        fwhm = 1.0
-        profile: Profile = "gaussian"
-        if kind >= pairs.nominal_share:
-            fwhm = float(random.uniform(*pairs.fwhm))
-            if not volume.is_ct and kind >= 1.0 - pairs.kspace_share:
-                profile = "kspace"
-        acquisition = AcquisitionModel(self._config.factors, in_plane_fwhm=fwhm, in_plane_profile=profile)
-        low = acquisition.apply(np.ascontiguousarray(high))
+        if kind < pairs.nominal_share:
+            return 1.0, "gaussian"
+        fwhm = float(random.uniform(*pairs.fwhm))
+        truncated = not volume.is_ct and kind >= 1.0 - pairs.kspace_share
+        return fwhm, "kspace" if truncated else "gaussian"
+
+    def _noisy(self, low: np.ndarray, volume: TrainingVolume) -> np.ndarray:
+        random, pairs = self._generator, self._config.pairs
         if random.random() < pairs.noise_share:
             sigma = float(random.uniform(0.0, pairs.noise))
             if volume.is_ct:
-                low = (add_quantum(low * CT_RANGE + CT_AIR, sigma * CT_RANGE, random) - CT_AIR) / CT_RANGE
-            else:
-                low = add_rician(low, sigma, random)
+                return (add_quantum(low * CT_RANGE + CT_AIR, sigma * CT_RANGE, random) - CT_AIR) / CT_RANGE
+            return add_rician(low, sigma, random)
         return low
 
     def _base(self, low: np.ndarray) -> np.ndarray:

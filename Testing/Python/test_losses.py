@@ -14,6 +14,7 @@ from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.errors import ModelError, UsageError
 from MedSRLib.networks.vgg import VGGTrunk, layer_names, load_trunk
 from MedSRLib.training.losses import PerceptualLoss, RelativisticAverageLoss, consistency_loss, pixel_loss
+from MedSRLib.training.pairs import Measurement
 
 
 @pytest.fixture
@@ -208,6 +209,7 @@ def test_the_consistency_loss_is_zero_for_the_anatomy_and_counts_a_shift(factors
         x, y = volumes[:, :1], low[:, :1]
     else:
         x, y = volumes[:, None], low[:, None]
-    scored = (slice(1, -1),) * (x.ndim - 2)
-    assert consistency_loss(x, y, models, scored).item() == pytest.approx(0.0, abs=1e-6)
-    assert consistency_loss(x + 0.25, y, models, scored).item() == pytest.approx(0.25, abs=1e-5)
+    interior = (slice(1, -1),) * (x.ndim - 2)
+    measured = [Measurement(image.numpy(), model, interior) for image, model in zip(y, models, strict=True)]
+    assert consistency_loss(x, measured).item() == pytest.approx(0.0, abs=1e-6)
+    assert consistency_loss(x + 0.25, measured).item() == pytest.approx(0.25, abs=1e-5)
