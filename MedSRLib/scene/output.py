@@ -1,0 +1,202 @@
+"""Results into the scene: a new volume beside its input, or one written over in a single step.
+
+What can fail (the memory for the voxels) comes before the scene is touched, and the input node is only read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import slicer
+
+from MedSRLib.enhancement.enhancer import Enhanced
+from MedSRLib.scene.job import Job
+from MedSRLib.scene.nodes import SCALAR_VOLUME, image_from_voxels, set_affine
+from MedSRLib.volumes.volume import Volume
+
+UNCERTAINTY_ROLE = "MedSR.Uncertainty"
+"""Node reference from an output to its uncertainty map. Unlike an ID in an attribute it survives an import."""
+SOURCE_ROLE = "MedSR.Source"
+"""Node reference from an output to its input, which stays right where ``MedSR.SourceNodeID`` is renumbered."""
+
+_DISPLAY = "vtkMRMLScalarVolumeDisplayNode"
+
+
+def place(job: Job, enhanced: Enhanced) -> Any:
+    """Puts a result where the job wants it: into ``job.output_id`` if that node is still there, else a new node.
+
+    An uncertainty map goes into the node that the output refers to as ``UNCERTAINTY_ROLE``, or a new one.
+
+    Args:
+        job: from ``capture``.
+        enhanced: from ``enhance`` on ``job.volume`` and ``job.region``.
+
+    Returns:
+        The vtkMRMLScalarVolumeNode that holds the result.
+    """
+    output = _find(job, job.output_id)
+    spread = enhanced.uncertainty
+    spread_image = None if spread is None else image_from_voxels(spread.voxels)
+    if output is None:
+        output = create_output(job, enhanced)
+    else:
+        write_into(output, job, enhanced)
+    if spread is None:
+        output.RemoveNodeReferenceIDs(UNCERTAINTY_ROLE)
+        return output
+    node = output.GetNodeReference(UNCERTAINTY_ROLE)
+    new = node is None
+    if new:
+        node = _new_node(job, f"{output.GetName()} uncertainty")
+    with slicer.util.NodeModify(node):
+        _fill(node, job, spread, spread_image, enhanced.report)
+        node.SetVoxelValueQuantity(None)
+    if new:
+        job.scene.AddNode(node)
+        node.CreateDefaultDisplayNodes()
+    _join(node, job)
+    output.SetNodeReferenceID(UNCERTAINTY_ROLE, node.GetID())
+    return output
+
+
+def create_output(job: Job, enhanced: Enhanced, name_suffix: str | None = None) -> Any:
+    """A new node beside the input, under the same transform, shown like the input and named after it.
+
+    Args:
+        job: from ``capture``.
+        enhanced: the result; its uncertainty is left to ``place``.
+        name_suffix: what comes after the input's name; ``name_suffix_of`` the factors where None.
+
+    Returns:
+        vtkMRMLScalarVolumeNode in ``job.scene``.
+    """
+    image = image_from_voxels(enhanced.volume.voxels)
+    suffix = name_suffix_of(enhanced.report["factors"]) if name_suffix is None else name_suffix
+    node = _new_node(job, f"{job.source_name} {suffix}")
+    _fill(node, job, enhanced.volume, image, enhanced.report)
+    job.scene.AddNode(node)
+    show_like(node, _find(job, job.source_id))
+    _join(node, job)
+    return node
+
+
+def write_into(node: Any, job: Job, enhanced: Enhanced) -> None:
+    """Replaces what a node holds, as one modification; its name stays.
+
+    Args:
+        node: vtkMRMLScalarVolumeNode in ``job.scene``.
+        job, enhanced: as for ``create_output``.
+    """
+    image = image_from_voxels(enhanced.volume.voxels)
+    with slicer.util.NodeModify(node):
+        _fill(node, job, enhanced.volume, image, enhanced.report)
+        show_like(node, _find(job, job.source_id))
+        _join(node, job)
+
+
+def name_suffix_of(factors: Sequence[float]) -> str:
+    """What an output's name says of its factors along i, j, k: "MedSR x2", "MedSR 3D x2" or "MedSR thin slices"."""
+    i, j, k = factors
+    if i == 1 and j == 1:
+        return "MedSR thin slices"
+    return f"MedSR {'3D ' if k != 1 else ''}x{max(i, j):g}"
+
+
+def usable_name(name: str) -> str:
+    """A node name that can become a file name: Slicer takes what follows a dot for the format."""
+    return re.sub(r"[./\\]", "_", name)
+
+
+def show_like(node: Any, source: Any) -> None:
+    """The display of ``source``: window, level, colours, threshold, interpolation; Slicer's default without it.
+
+    Window and level are fixed at the source's values, for two histograms would give two automatic windows.
+
+    Args:
+        node: vtkMRMLScalarVolumeNode in a scene.
+        source: another one, or None where it is gone.
+    """
+    wanted = source.GetScalarVolumeDisplayNode() if source is not None else None
+    if wanted is None:
+        node.CreateDefaultDisplayNodes()
+        return
+    display = node.GetScalarVolumeDisplayNode()
+    if display is None:
+        # Not CreateDefaultDisplayNodes: that goes through all voxels for a window that is thrown away.
+        display = node.GetScene().AddNewNodeByClass(_DISPLAY)
+    with slicer.util.NodeModify(display):
+        display.CopyContent(wanted)
+        display.SetAutoWindowLevel(False)
+        display.SetAutoThreshold(False)
+        # CopyContent also takes over the image that is shown.
+        display.SetInputImageDataConnection(node.GetImageDataConnection())
+    node.SetAndObserveDisplayNodeID(display.GetID())
+
+
+def describe(node: Any, job: Job) -> None:
+    """The input's voxel value quantity and units, as entries of the node's own."""
+    for text, setter in ((job.quantity, node.SetVoxelValueQuantity), (job.units, node.SetVoxelValueUnits)):
+        entry = None
+        if text is not None:
+            entry = slicer.vtkCodedEntry()
+            entry.SetFromString(text)
+        setter(entry)
+
+
+def put_beside(node: Any, source: Any) -> None:
+    """Makes a node a sibling of ``source`` in the subject hierarchy, if that is in it."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
+    beside = hierarchy.GetItemByDataNode(source) if source is not None else 0
+    if not beside:
+        return
+    parent = hierarchy.GetItemParent(beside)
+    item = hierarchy.GetItemByDataNode(node)
+    if item:
+        hierarchy.SetItemParent(item, parent)
+    else:
+        hierarchy.CreateItem(parent, node)
+
+
+def record(node: Any, job: Job, report: dict[str, Any]) -> None:
+    """Writes into a node's attributes what made it."""
+    model = report["model"]
+    used = model["sha256"]
+    if model.get("fidelity", 1.0) == 1.0:
+        used = {"fidelity": used["fidelity"]}
+    node.SetAttribute("MedSR.Model", model["name"])
+    node.SetAttribute("MedSR.ModelSHA256", " ".join(used.values()))
+    node.SetAttribute("MedSR.Version", report["version"])
+    node.SetAttribute("MedSR.SourceNodeID", job.source_id)
+    node.SetAttribute("MedSR.Report", json.dumps(report))
+
+
+def _find(job: Job, node_id: str | None) -> Any:
+    """A node of the job's scene, None where it is gone."""
+    return None if node_id is None else job.scene.GetNodeByID(node_id)
+
+
+def _new_node(job: Job, name: str) -> Any:
+    """A volume node that is not in the scene yet, with a name that nothing else in it has."""
+    node = job.scene.CreateNodeByClass(SCALAR_VOLUME)
+    node.UnRegister(None)  # CreateNodeByClass hands its own reference over, which Python does not know
+    node.SetName(job.scene.GenerateUniqueName(usable_name(name)))
+    return node
+
+
+def _fill(node: Any, job: Job, volume: Volume, image: Any, report: dict[str, Any]) -> None:
+    """Geometry, description, provenance and voxels of a node in or outside the scene."""
+    set_affine(node, volume.affine)
+    describe(node, job)
+    record(node, job, report)
+    node.SetAndObserveImageData(image)
+
+
+def _join(node: Any, job: Job) -> None:
+    """The input's transform, its place in the subject hierarchy and the way back to it."""
+    transform, source = _find(job, job.transform_id), _find(job, job.source_id)
+    node.SetAndObserveTransformNodeID(None if transform is None else transform.GetID())
+    node.SetNodeReferenceID(SOURCE_ROLE, None if source is None else source.GetID())
+    put_beside(node, source)
