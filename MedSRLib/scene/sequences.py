@@ -1,0 +1,221 @@
+"""Every frame of a volume sequence, into a new sequence that plays along with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from MedSRLib.enhancement.enhancer import Cancelled, Enhanced, Progress, enhance
+from MedSRLib.errors import InputError
+from MedSRLib.models.catalogue import resolve_model
+from MedSRLib.scene.job import Job, entry_text
+from MedSRLib.scene.nodes import image_from_voxels, set_affine, volume_from_node
+from MedSRLib.scene.output import describe, name_suffix_of, put_beside, record, show_like, usable_name
+from MedSRLib.scene.region import box_from_roi
+
+_BROWSER = "vtkMRMLSequenceBrowserNode"
+_SEQUENCE = "vtkMRMLSequenceNode"
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceJob:
+    """A sequence as it was at Apply.
+
+    Args:
+        scene: vtkMRMLScene that the result goes to.
+        source_id: of the sequence node.
+        source_name: of the sequence node.
+        browser_id: of the browser that shows the sequence, or None.
+        proxy_id: of the volume that shows the sequence's current frame, or None.
+        index: name, unit, type and tolerance of the index values, as vtkMRMLSequenceNode keeps them.
+        frames: index value and job of every frame, in order.
+    """
+
+    scene: Any
+    source_id: str
+    source_name: str
+    browser_id: str | None
+    proxy_id: str | None
+    index: tuple[str, str, int, float]
+    frames: tuple[tuple[str, Job], ...]
+
+
+def sequence_of(volume_node: Any) -> Any:
+    """The vtkMRMLSequenceNode whose current frame a volume node shows, None for a volume of its own."""
+    for browser in slicer.util.getNodesByClass(_BROWSER, volume_node.GetScene()):
+        sequence = browser.GetSequenceNode(volume_node)
+        if sequence is not None:
+            return sequence
+    return None
+
+
+def capture_sequence(sequence_node: Any, *, roi_node: Any = None) -> SequenceJob:
+    """Everything that enhancing a sequence and placing the result needs. No browser is moved.
+
+    Args:
+        sequence_node: vtkMRMLSequenceNode of scalar volumes.
+        roi_node: vtkMRMLMarkupsROINode, or None for whole volumes.
+
+    Raises:
+        InputError: the sequence is empty, a frame is not a grey-level volume, or the region does not touch it.
+    """
+    name = sequence_node.GetName()
+    scene = sequence_node.GetScene()
+    if sequence_node.GetClassName() != _SEQUENCE or sequence_node.GetNumberOfDataNodes() < 1:
+        raise InputError(f"'{name}' holds no frames: choose a sequence of volumes")
+    browser, proxy = _browser_of(sequence_node)
+    transform_node = proxy.GetParentTransformNode() if proxy is not None else None
+    frames: list[tuple[str, Job]] = []
+    for n in range(sequence_node.GetNumberOfDataNodes()):
+        frame = sequence_node.GetNthDataNode(n)
+        described = proxy if proxy is not None else frame
+        volume = volume_from_node(frame, described_by=described)
+        if frames:
+            # One guess for all: a modality that changes between frames would change their scaling.
+            volume = replace(volume, modality=frames[0][1].volume.modality)
+        job = Job(
+            scene=scene,
+            source_id=sequence_node.GetID(),
+            source_name=frame.GetName() or name,
+            volume=volume,
+            region=None if roi_node is None else box_from_roi(roi_node, volume, transform_node),
+            transform_id=None if transform_node is None else transform_node.GetID(),
+            quantity=entry_text(described.GetVoxelValueQuantity()),
+            units=entry_text(described.GetVoxelValueUnits()),
+        )
+        frames.append((sequence_node.GetNthIndexValue(n), job))
+    return SequenceJob(
+        scene=scene,
+        source_id=sequence_node.GetID(),
+        source_name=name,
+        browser_id=None if browser is None else browser.GetID(),
+        proxy_id=None if proxy is None else proxy.GetID(),
+        index=(
+            sequence_node.GetIndexName(),
+            sequence_node.GetIndexUnit(),
+            sequence_node.GetIndexType(),
+            sequence_node.GetNumericIndexValueTolerance(),
+        ),
+        frames=tuple(frames),
+    )
+
+
+def place_sequence(job: SequenceJob, results: Iterable[Enhanced]) -> Any:
+    """A new sequence with the same index, shown by the same browser at the frame it stands at.
+
+    Args:
+        job: from ``capture_sequence``.
+        results: of its frames, in order; taken one at a time, and nothing is placed unless all come.
+
+    Returns:
+        vtkMRMLSequenceNode in ``job.scene``.
+    """
+    sequence = job.scene.CreateNodeByClass(_SEQUENCE)
+    sequence.UnRegister(None)  # CreateNodeByClass hands its own reference over, which Python does not know
+    name, unit, kind, tolerance = job.index
+    sequence.SetIndexName(name)
+    sequence.SetIndexUnit(unit)
+    sequence.SetIndexType(kind)
+    sequence.SetNumericIndexValueTolerance(tolerance)
+    suffix = ""
+    for (index_value, frame), enhanced in zip(job.frames, results, strict=True):
+        suffix = name_suffix_of(enhanced.report["factors"])
+        _add_frame(sequence, index_value, frame, enhanced, suffix)
+    sequence.SetName(job.scene.GenerateUniqueName(usable_name(f"{job.source_name} {suffix}")))
+    sequence.SetAttribute("MedSR.SourceNodeID", job.source_id)
+    job.scene.AddNode(sequence)
+    _show(sequence, job, suffix)
+    return sequence
+
+
+def process_sequence(
+    sequence_node: Any,
+    model: str | Path = "auto",
+    *,
+    roi_node: Any = None,
+    device: str = "auto",
+    precision: str = "auto",
+    fidelity: float | None = None,
+    consistency: bool = True,
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+) -> Any:
+    """Makes every frame of a sequence sharper; blocks until it is done. The scene changes on success only.
+
+    Args:
+        sequence_node: vtkMRMLSequenceNode of scalar volumes; neither it nor its browser is moved or changed,
+            except that the browser shows the new sequence as well.
+        model, roi_node, device, precision, fidelity, consistency, cancelled: as for ``process``.
+        progress: called with a fraction 0..1 of the whole sequence and a message that names the frame.
+
+    Returns:
+        The new vtkMRMLSequenceNode.
+
+    Raises:
+        MedSRError: as ``capture_sequence`` and ``enhance``.
+    """
+    from MedSRLib.enhancement.devices import resolve_device
+
+    job = capture_sequence(sequence_node, roi_node=roi_node)
+    chosen = resolve_model(model, resolve_device(device).type)
+    count = len(job.frames)
+
+    def results() -> Iterator[Enhanced]:
+        for n, (_, frame) in enumerate(job.frames):
+            yield enhance(
+                frame.volume,
+                chosen,
+                device=device,
+                precision=precision,
+                fidelity=fidelity,
+                consistency=consistency,
+                roi=frame.region,
+                progress=None if progress is None else _part(progress, n, count),
+                cancelled=cancelled,
+            )
+
+    return place_sequence(job, results())
+
+
+def _part(progress: Progress, n: int, count: int) -> Progress:
+    """Progress of frame ``n`` of ``count`` as progress of the whole."""
+    return lambda fraction, message: progress((n + fraction) / count, f"frame {n + 1} of {count}: {message}")
+
+
+def _browser_of(sequence_node: Any) -> tuple[Any, Any]:
+    """The first browser that shows a sequence and the node it shows it in, None where there is none."""
+    for browser in slicer.util.getNodesByClass(_BROWSER, sequence_node.GetScene()):
+        if browser.IsSynchronizedSequenceNode(sequence_node, True):
+            return browser, browser.GetProxyNode(sequence_node)
+    return None, None
+
+
+def _add_frame(sequence: Any, index_value: str, frame: Job, enhanced: Enhanced, suffix: str) -> None:
+    node = slicer.vtkMRMLScalarVolumeNode()
+    node.SetName(usable_name(f"{frame.source_name} {suffix}"))
+    set_affine(node, enhanced.volume.affine)
+    record(node, frame, enhanced.report)
+    node.SetAndObserveImageData(image_from_voxels(enhanced.volume.voxels))
+    # The sequence keeps a copy, and copying leaves quantity and units behind.
+    describe(sequence.SetDataNodeAtValue(node, index_value), frame)
+
+
+def _show(sequence: Any, job: SequenceJob, suffix: str) -> None:
+    """Lets the input's browser play the new sequence too, in a volume that looks like the input's and moves with it."""
+    browser = None if job.browser_id is None else job.scene.GetNodeByID(job.browser_id)
+    if browser is None:
+        return
+    browser.AddSynchronizedSequenceNode(sequence)
+    volume = browser.GetProxyNode(sequence)
+    source = None if job.proxy_id is None else job.scene.GetNodeByID(job.proxy_id)
+    if volume is None or source is None:
+        return
+    volume.SetName(job.scene.GenerateUniqueName(usable_name(f"{source.GetName()} {suffix}")))
+    describe(volume, job.frames[0][1])
+    show_like(volume, source)
+    volume.SetAndObserveTransformNodeID(source.GetTransformNodeID())
+    put_beside(volume, source)
