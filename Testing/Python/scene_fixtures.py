@@ -77,7 +77,6 @@ def add_volume(scene: Any) -> Callable[..., Any]:
 @pytest.fixture
 def add_transform(scene: Any) -> Callable[[str], Any]:
     """Adds a parent transform: "none" (returns None), "linear", "nested" (linear under linear) or "grid" (warping)."""
-    import slicer
     import vtk
 
     def linear(name: str, turn: float) -> Any:
@@ -160,3 +159,58 @@ def enhanced_of(
     result = volume.with_voxels(voxels, right if affine is None else affine)
     spread = result.with_voxels(np.full(voxels.shape, 0.5, np.float32)) if uncertainty else None
     return Enhanced(result, report_of(factors, **changes), spread)
+
+
+def enhance_node(node: Any, output: Any = None, **options: Any) -> Any:
+    """``process`` with ``enhanced_of`` in the place of ``enhance``."""
+    from MedSRLib.scene.job import capture
+    from MedSRLib.scene.output import place
+
+    job = capture(node, output)
+    return place(job, enhanced_of(job.volume, **options))
+
+
+def hierarchy_of(scene: Any) -> Any:
+    """The scene's subject hierarchy node."""
+    import slicer
+
+    return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+
+
+def attributes_of(node: Any) -> dict[str, str]:
+    """All attributes of a node."""
+    return {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
+
+
+def node_ids(scene: Any) -> set[str]:
+    """All nodes of a scene."""
+    import slicer
+
+    return {node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode", scene)}
+
+
+def save_and_reload(scene: Any, path: Path) -> None:
+    """Saves a scene as .mrb, empties it and reads it back."""
+    assert scene.WriteToMRB(str(path), None)
+    scene.Clear(1)
+    assert scene.ReadFromMRB(str(path), True, None)
+
+
+def bounds(node: Any) -> np.ndarray:
+    """World bounds of the voxels' outer edges, parent transforms included, [2, 3]."""
+    found = [0.0] * 6
+    node.GetRASBounds(found)
+    return np.array(found).reshape(3, 2).T
+
+
+def world_of(node: Any, ijk: np.ndarray) -> np.ndarray:
+    """World places of (fractional) voxels, parent transforms included, [n, 3]."""
+    import slicer
+    import vtk
+
+    from MedSRLib.scene.nodes import affine_of
+
+    affine = affine_of(node)
+    to_world = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(node.GetParentTransformNode(), None, to_world)
+    return np.array([to_world.TransformDoublePoint(p) for p in (ijk @ affine[:3, :3].T + affine[:3, 3]).tolist()])
