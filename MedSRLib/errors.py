@@ -31,6 +31,10 @@ class OutOfMemoryError(MedSRError):
     """Not enough memory even for the smallest tile."""
 
 
+class TrainingError(MedSRError):
+    """Training cannot go on: its values are not finite."""
+
+
 class MissingPackageError(MedSRError):
     """An optional package is needed and not installed."""
 

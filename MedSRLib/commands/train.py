@@ -44,12 +44,19 @@ def run(arguments: argparse.Namespace) -> int:
                 resume=arguments.resume,
                 progress=progress,
                 cancelled=lambda: bool(interrupted),
+                warn=lambda sentence: print(f"medsr: {sentence}", file=sys.stderr),
             )
     finally:
         signal.signal(signal.SIGINT, previous)
     scores = model.manifest.scores
-    if scores:
+    if "psnr" in scores:
         gain = f"{scores['psnr']:.2f} dB on held-out volumes, {scores['gain']:+.2f} dB over B-spline + back-projection"
         print(f"medsr: {gain}", file=sys.stderr)
+    if reason := scores.get("perceptual_refused"):
+        print(
+            f"medsr: the model has no perceptual weights, every checkpoint of the GAN stage was refused ({reason}): "
+            f"lower gan.adversarial, raise gan.pixel, or raise the threshold",
+            file=sys.stderr,
+        )
     print(model.folder)
     return 0

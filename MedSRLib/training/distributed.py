@@ -63,6 +63,12 @@ def mean_of_processes(value: float, device: torch.device) -> float:
     return shared.item() / world_size()
 
 
+def wait_for_all() -> None:
+    """Returns when every process has come here."""
+    if is_distributed():
+        dist.barrier()
+
+
 def of_every_process(value: _T) -> list[_T]:
     """The value that each process has, in order of their numbers."""
     if not is_distributed():

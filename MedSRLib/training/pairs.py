@@ -21,7 +21,7 @@ SURROUND = 8
 FOREGROUND = 0.05
 LEAST_FOREGROUND = 0.2
 DRAWS = 10
-_ISOTROPIC = 1.35
+ISOTROPIC = 1.35
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class TrainingVolume:
             is_stack: slices are unrelated images.
         """
         planes: tuple[tuple[int, int, int], ...] = ((0, 1, 2),)
-        isotropic = max(volume.spacing) <= _ISOTROPIC * min(volume.spacing)
+        isotropic = max(volume.spacing) <= ISOTROPIC * min(volume.spacing)
         if isotropic and volume.shape[0] >= side and not is_stack:
             planes = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
         scaling = IntensityScaling.fit(volume.voxels, volume.modality)

@@ -1,82 +1,39 @@
-"""From a configuration to a model folder: finds and reads the volumes, trains, validates, exports."""
+"""From a configuration to a model folder: reads the volumes, trains both stages, validates, exports."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
-import numpy as np
 import torch
+from torch import Tensor
 
-from MedSRLib.acquisition.interpolation import back_project, interpolate
-from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.enhancement.devices import resolve_device
-from MedSRLib.enhancement.enhancer import run_generator
-from MedSRLib.errors import InputError
-from MedSRLib.evaluation.metrics import ScoringRule, psnr
-from MedSRLib.evaluation.study import acquire_low, crop_to_multiple
+from MedSRLib.errors import UsageError
+from MedSRLib.models.card import write_card
 from MedSRLib.models.catalogue import Model, save_model
 from MedSRLib.models.manifest import Manifest
 from MedSRLib.networks.build import build_generator
+from MedSRLib.networks.vgg import load_trunk
 from MedSRLib.training.config import TrainingConfig
-from MedSRLib.training.pairs import TrainingVolume, find_volumes
-from MedSRLib.training.trainer import Trainer
-from MedSRLib.volumes.files import read_volume
-from MedSRLib.volumes.intensity import cast_like
-from MedSRLib.volumes.volume import Volume
+from MedSRLib.training.data import TrainingData, read_data
+from MedSRLib.training.distributed import rank, wait_for_all
+from MedSRLib.training.gan import GanStage, untrained_discriminator
+from MedSRLib.training.losses import PerceptualLoss
+from MedSRLib.training.stage import Validate
+from MedSRLib.training.trainer import FidelityStage
+from MedSRLib.training.validation import draw_history, score_generator
 
 MODEL_VERSION = "1.0.0"
 MODEL_FOLDER = "model"
-_CLASSICAL_ITERATIONS = 20
+SAMPLES = "samples"
+_CURVE = (0.0, 0.25, 0.5, 0.75, 1.0)
 
-
-@dataclass(frozen=True)
-class TrainingData:
-    """The volumes of a run.
-
-    Args:
-        train: ready to be sampled.
-        validation: held-out volumes by name, cut to the slices that are scored.
-        spacing_mm: smallest and largest pixel of the low-resolution training images.
-        names: files that were trained on.
-    """
-
-    train: list[TrainingVolume]
-    validation: dict[str, Volume]
-    spacing_mm: tuple[float, float]
-    names: list[str]
-
-
-def read_data(config: TrainingConfig, folder: Path) -> TrainingData:
-    """Finds and reads the volumes a configuration names; no volume is in both sets.
-
-    Args:
-        config: of the run.
-        folder: that the configuration's paths are relative to.
-
-    Raises:
-        InputError: a pattern matches nothing, a file cannot be read, or a volume is smaller than a patch.
-    """
-    held_out = find_volumes(config.data.validation, folder)
-    stacks = find_volumes(config.data.stacks, folder)
-    paths = [path for path in find_volumes(config.data.train, folder) if path not in held_out]
-    side = config.pairs.patch * config.factors[0]
-    train, pixels = [], []
-    for path in paths:
-        volume = read_volume(path)
-        if min(volume.shape[1:]) < side:
-            raise InputError(
-                f"{path.name} has slices of {volume.shape[2]} x {volume.shape[1]} voxels and a patch takes "
-                f"{side} x {side}: leave it out or make pairs.patch smaller"
-            )
-        train.append(TrainingVolume.of(volume, side, is_stack=path in stacks))
-        pixels += [size * config.factors[0] for size in volume.spacing[:2]]
-    if not train:
-        raise InputError("data.validation takes every volume of data.train: leave some to train on")
-    validation = {path.name: _central_slices(read_volume(path), config.data.validation_slices) for path in held_out}
-    return TrainingData(train, validation, (min(pixels), max(pixels)), [path.name for path in paths])
+Progress = Callable[[float, str], None]
+Cancelled = Callable[[], bool]
+Weights = dict[str, Tensor]
 
 
 def train(
@@ -84,10 +41,11 @@ def train(
     folder: Path,
     *,
     resume: bool = False,
-    progress: Callable[[float, str], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> Model:
-    """Trains, or goes on training, and exports the model.
+    """Trains, or goes on training, and exports the model with its card.
 
     Args:
         config: of the run.
@@ -95,36 +53,98 @@ def train(
         resume: go on from the run's last checkpoint.
         progress: called with a fraction and a message.
         cancelled: asked before every iteration; a cancelled run keeps a checkpoint.
+        warn: called with sentences about data that may not be what was meant.
 
     Returns:
-        The model in the run's folder ``model``.
+        The model in the run's folder ``model``. It has perceptual weights when there was a GAN stage with a
+        checkpoint that was not refused; ``scores["perceptual_refused"]`` says why there is none.
 
     Raises:
-        InputError, UsageError: as ``read_data``, ``Trainer``.
+        InputError, UsageError, ModelError: the configuration names data or weights that do not fit.
+        TrainingError: values were not finite for too long.
         EnhancementCancelled: ``cancelled()`` returned true.
     """
+    perceptual = load_perceptual(config, folder)
+    if config.gan.iterations:
+        untrained_discriminator(config)  # what does not fit is said now, not after the first stage
+    start = _starting_model(config, folder)
     data = read_data(config, folder)
+    if warn is not None and rank() == 0:
+        for sentence in data.warnings:
+            warn(sentence)
     run_folder = folder / config.output / config.name
     device = resolve_device(config.run.device)
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
     manifest = describe_model(config, data)
 
-    def validate(generator: torch.nn.Module) -> dict[str, Any]:
-        return score_generator(generator, manifest, data.validation, str(device))
+    def validate(generator: torch.nn.Module, name: str) -> dict[str, Any]:
+        pictures = run_folder / SAMPLES
+        return score_generator(generator, manifest, data.validation, str(device), pictures=pictures, name=name)
 
-    trainer = Trainer(
-        config,
-        data.train,
-        run_folder,
-        device=device,
-        validate=validate if data.validation else None,
-        resume=resume,
+    scoring: Validate | None = validate if data.validation else None
+    done = 0 if start is not None else config.optimiser.iterations
+    total = done + config.gan.iterations
+    if start is None:
+        first = FidelityStage(config, data.train, run_folder, device=device, validate=scoring, resume=resume)
+        first.run(_part(progress, 0, done, total), cancelled)
+        fidelity: Weights = dict(first.averaged.module.state_dict())
+        scores: dict[str, Any] = next((entry for entry in reversed(first.history) if "psnr" in entry), {})
+        if rank() == 0:
+            draw_history(first.history, run_folder / "history.png")
+    else:
+        fidelity, scores = dict(start.load_generator().state_dict()), start.manifest.scores
+    weights = {"fidelity": fidelity}
+    if config.gan.iterations:
+        second = GanStage(
+            config,
+            data.train,
+            run_folder,
+            start=fidelity,
+            device=device,
+            perceptual=perceptual,
+            validate=scoring,
+            resume=resume,
+        )
+        second.run(_part(progress, done, config.gan.iterations, total), cancelled)
+        if rank() == 0:
+            draw_history(second.history, run_folder / "gan_history.png")
+            scores = {**(second.fidelity or scores), **_perceptual_scores(second)}
+            if (result := second.result()) is not None:
+                weights["perceptual"] = result[0]
+    if rank() == 0:
+        if "perceptual" in weights and data.validation:
+            scores = {**scores, "fidelity_curve": _curve(config, manifest, data, weights, str(device))}
+        _export(describe_model(config, data, scores), weights, run_folder / MODEL_FOLDER)
+    wait_for_all()
+    return Model.read(run_folder / MODEL_FOLDER)
+
+
+def load_perceptual(config: TrainingConfig, folder: Path) -> PerceptualLoss | None:
+    """The perceptual loss that a configuration asks for; None when its GAN stage has none.
+
+    Args:
+        config: of the run.
+        folder: that a path of weights is relative to.
+
+    Raises:
+        UsageError, ModelError: as ``load_trunk``.
+    """
+    if not config.gan.iterations or not config.gan.perceptual:
+        return None
+    settings = config.losses.perceptual
+    weights = settings.weights
+    if weights and urlparse(weights).scheme not in ("http", "https"):
+        weights = str(folder / weights)
+    trunk = load_trunk(
+        settings.trunk,  # type: ignore[arg-type]
+        settings.layers,
+        weights,
+        sha256=settings.sha256,
+        before_relu=settings.before_relu,
+        convention=settings.convention,
     )
-    trainer.run(progress, cancelled)
-    scores: dict[str, Any] = next((entry for entry in reversed(trainer.history) if "psnr" in entry), {})
-    complete = describe_model(config, data, scores)
-    model = save_model(run_folder / MODEL_FOLDER, complete, trainer.averaged.module.state_dict())
-    draw_history(trainer.history, run_folder / "history.png")
-    return model
+    return PerceptualLoss(trunk, settings.layer_weights, norm=settings.norm, slices=settings.slices)  # type: ignore[arg-type]
 
 
 def describe_model(config: TrainingConfig, data: TrainingData, scores: dict[str, Any] | None = None) -> Manifest:
@@ -135,78 +155,74 @@ def describe_model(config: TrainingConfig, data: TrainingData, scores: dict[str,
         version=MODEL_VERSION,
         task=config.task,
         factors=config.factors,
-        spatial_dims=2,
+        spatial_dims=config.spatial_dims,
         slices=config.slices,
         predicts="residual",
         architecture=config.architecture,
         arguments=config.generator_arguments(),
         halo=generator.receptive_radius(),
-        domain={"modalities": list(config.modalities), "spacing_mm": [round(size, 3) for size in data.spacing_mm]},
+        domain={"modalities": list(data.modalities), "spacing_mm": [round(size, 3) for size in data.spacing_mm]},
         licence=config.licence,
         description=config.description,
+        factor_range=config.factor_range if config.task == "through-plane" else None,
         base_iterations=config.base_iterations,
         training={"configuration": config.to_dict(), "volumes": data.names, "held_out": list(data.validation)},
         scores=scores or {},
     )
 
 
-def score_generator(
-    generator: torch.nn.Module, manifest: Manifest, volumes: dict[str, Volume], device: str
-) -> dict[str, Any]:
-    """PSNR of a generator on held-out volumes acquired by the nominal A, and its gain over B-spline with
-    back-projection, by the evaluation protocol.
+def _starting_model(config: TrainingConfig, folder: Path) -> Model | None:
+    """The model of ``gan.start``.
 
-    Args:
-        generator: to be scored.
-        manifest: of the model it will be.
-        volumes: references by name.
-        device: where to run it.
+    Raises:
+        ModelError: there is none.
+        UsageError: its network is not the configuration's.
     """
-    acquisition = AcquisitionModel(manifest.factors)
-    figures = {}
-    for name, volume in volumes.items():
-        reference = crop_to_multiple(volume, acquisition)
-        low = acquire_low(reference, acquisition)
-        rule = ScoringRule.of(reference)
-        y = low.voxels.astype(np.float32)
-        classical = back_project(interpolate(y, reference.shape), y, acquisition, _CLASSICAL_ITERATIONS)
-        restored = run_generator(low, manifest, generator, device=device).volume.voxels  # type: ignore[arg-type]
-        achieved = psnr(reference.voxels, restored, rule)
-        bar = psnr(reference.voxels, cast_like(classical, low.voxels.dtype), rule)
-        figures[name] = {"psnr": achieved, "gain": achieved - bar}
-    return {
-        "psnr": float(np.mean([figure["psnr"] for figure in figures.values()])),
-        "gain": float(np.mean([figure["gain"] for figure in figures.values()])),
-        "volumes": figures,
-    }
+    if not config.gan.start:
+        return None
+    model = Model.read(folder / config.gan.start)
+    theirs, ours = model.manifest, config.generator_arguments()
+    if (theirs.architecture, theirs.arguments) != (config.architecture, ours):
+        raise UsageError(
+            f"gan.start {config.gan.start} is a {theirs.architecture} with {theirs.arguments}, not the configuration's "
+            f"{config.architecture} with {ours}: make them equal"
+        )
+    return model
 
 
-def draw_history(history: list[dict[str, Any]], path: Path) -> None:
-    """A picture of the loss and of the validation's gain over the iterations; skipped without matplotlib.
-
-    Args:
-        history: entries of the run, as in ``history.jsonl``.
-        path: of the PNG.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    loss_axes, gain_axes = figure.subplots(1, 2)
-    losses = [(entry["iteration"], entry["loss"]) for entry in history if "loss" in entry]
-    gains = [(entry["iteration"], entry["psnr"], entry["gain"]) for entry in history if "psnr" in entry]
-    loss_axes.plot(*zip(*losses, strict=True), linewidth=0.8)
-    loss_axes.set(xlabel="iteration", ylabel="L1 loss (parts of the range)", yscale="log")
-    if gains:
-        iterations, levels, improvements = zip(*gains, strict=True)
-        gain_axes.plot(iterations, levels, marker="o", label="PSNR")
-        for x, level, improvement in zip(iterations, levels, improvements, strict=True):
-            gain_axes.annotate(f"{improvement:+.2f}", (x, level), textcoords="offset points", xytext=(0, 6), fontsize=7)
-    gain_axes.set(xlabel="iteration", ylabel="PSNR dB on held-out volumes (gain over B-spline + IBP)")
-    figure.savefig(path, dpi=110)
+def _export(manifest: Manifest, weights: dict[str, Weights], folder: Path) -> None:
+    for kind, state in weights.items():
+        manifest = save_model(folder, manifest, state, kind).manifest  # type: ignore[arg-type]
+    write_card(manifest, folder)
 
 
-def _central_slices(volume: Volume, count: int) -> Volume:
-    start = max(0, (volume.shape[0] - count) // 2)
-    return volume.with_voxels(np.ascontiguousarray(volume.voxels[start : start + count]))
+def _perceptual_scores(stage: GanStage) -> dict[str, Any]:
+    result = stage.result()
+    if result is not None:
+        return {"perceptual": result[1]}
+    reasons = [entry["refused"] for entry in stage.history if entry.get("refused")]
+    return {"perceptual_refused": reasons[-1] if reasons else "it was never validated"}
+
+
+def _curve(
+    config: TrainingConfig, manifest: Manifest, data: TrainingData, weights: dict[str, Weights], device: str
+) -> list[dict[str, float]]:
+    """PSNR against sharpness over the interpolation of weights."""
+    points = []
+    for alpha in _CURVE:
+        generator = build_generator(config.architecture, config.generator_arguments())
+        mixed = {
+            name: alpha * value.cpu() + (1 - alpha) * weights["perceptual"][name].cpu()
+            for name, value in weights["fidelity"].items()
+        }
+        generator.load_state_dict(mixed)
+        figures = score_generator(generator, manifest, data.validation, device)
+        figures.pop("volumes")
+        points.append({"fidelity": alpha, **figures})
+    return points
+
+
+def _part(progress: Progress | None, before: int, share: int, total: int) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda fraction, message: progress((before + fraction * share) / total, message)

@@ -1,0 +1,135 @@
+"""MODEL_CARD.md: what a model is, where it comes from and what it must not be used for, generated from its manifest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from MedSRLib.models.manifest import Manifest
+from MedSRLib.models.storage import write_atomically
+
+CARD = "MODEL_CARD.md"
+_TASKS = {
+    "inplane": "sharper slices: the in-plane resolution is raised, slices stay where they are",
+    "through-plane": "isotropic volumes: slices are made between thick ones",
+    "volumetric": "finer voxels along all three axes",
+}
+_FIGURES = {
+    "psnr": ("PSNR dB", "{:.2f}"),
+    "gain": ("gain dB over B-spline + IBP", "{:+.2f}"),
+    "ssim": ("SSIM", "{:.4f}"),
+    "consistency": ("LR-consistency RMS % of range", "{:.3%}"),
+    "edge_energy": ("edge energy / reference", "{:.3f}"),
+    "mean_shift": ("mean shift % of range", "{:+.3%}"),
+}
+_SETTINGS = ("slices", "base_iterations", "architecture", "generator", "pairs", "losses", "optimiser", "gan")
+
+
+def write_card(manifest: Manifest, folder: Path) -> Path:
+    """Writes the card beside the manifest and returns its path.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    path = Path(folder) / CARD
+    write_atomically(path, card_text(manifest).encode())
+    return path
+
+
+def card_text(manifest: Manifest) -> str:
+    """The card in Markdown."""
+    parts = [
+        f"# {manifest.name} {manifest.version}",
+        manifest.description,
+        "**Not for primary diagnosis.** A super-resolved image shows what is likely, not what was measured.",
+        *_what_it_is(manifest),
+        *_not_for(manifest),
+        *_scores(manifest.scores),
+        *_training(manifest.training),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _what_it_is(manifest: Manifest) -> list[str]:
+    i, j, k = (f"{factor:g}" for factor in manifest.factors)
+    if manifest.factor_range is not None:
+        k = "{:g} to {:g}".format(*manifest.factor_range)
+    sets = " and ".join(
+        f"{kind} (`{entry['file']}`, SHA-256 {entry['sha256'][:16]}...)" for kind, entry in manifest.weights.items()
+    )
+    lines = [
+        f"- Task: {_TASKS[manifest.task]}; factors {i} x {j} x {k}.",
+        f"- Network: {manifest.architecture} in {manifest.spatial_dims}D, predicts the {manifest.predicts}.",
+        f"- Weights: {sets or 'none'}. `--fidelity 1` takes the fidelity weights, lower values mix in the perceptual.",
+        f"- Licence of the weights: {manifest.licence}.",
+    ]
+    return ["## What it is", "\n".join(lines)]
+
+
+def _not_for(manifest: Manifest) -> list[str]:
+    modalities, spacing = manifest.domain["modalities"], manifest.domain.get("spacing_mm")
+    trained = ", ".join(modalities) or "images that are not medical"
+    lines = [
+        f"- Trained on {trained}: do not use it on other modalities.",
+        "- Do not diagnose, measure or plan from its output alone: compare with the measured image, which it does "
+        "not replace. It can smooth away or invent structures smaller than a measured voxel.",
+        "- Body regions, contrasts, scanners and pathologies that are not among its training data are outside its "
+        "domain; the fidelity report of `medsr enhance` does not detect all of them.",
+    ]
+    if spacing:
+        lines.insert(
+            1, f"- Its input had pixels of {spacing[0]:g} to {spacing[1]:g} mm: `medsr enhance` warns outside."
+        )
+    if "perceptual" in manifest.weights:
+        lines.append("- The perceptual weights look sharper and are further from the truth: never quantify with them.")
+    return ["## What it must not be used for", "\n".join(lines)]
+
+
+def _scores(scores: dict[str, Any]) -> list[str]:
+    if not scores:
+        return ["## Scores", "It was not validated: no held-out volumes were named."]
+    acquired = "Held-out volumes, acquired by the nominal A (point spread of one voxel) and projected onto it again."
+    parts = ["## Scores", acquired]
+    for title, figures in (("fidelity weights", scores), ("perceptual weights", scores.get("perceptual", {}))):
+        if "volumes" in figures:
+            keys = [key for key in _FIGURES if key in figures]
+            rows = [[name, *_row(one, keys)] for name, one in figures["volumes"].items()]
+            rows.append(["**mean** (shift: largest)", *_row(figures, keys)])
+            parts += [f"### {title}", _table(["volume", *(_FIGURES[key][0] for key in keys)], rows)]
+    if curve := scores.get("fidelity_curve"):
+        keys = [key for key in _FIGURES if key in curve[0]]
+        rows = [[f"{point['fidelity']:g}", *_row(point, keys)] for point in curve]
+        parts += ["### PSNR against sharpness over `--fidelity`"]
+        parts += [_table(["fidelity", *(_FIGURES[key][0] for key in keys)], rows)]
+    if reason := scores.get("perceptual_refused"):
+        parts.append(f"There are no perceptual weights: every checkpoint of the GAN stage was refused ({reason}).")
+    return parts
+
+
+def _training(training: dict[str, Any]) -> list[str]:
+    parts = ["## Training"]
+    for key, title in (("volumes", "Trained on"), ("held_out", "Held out")):
+        if training.get(key):
+            parts.append(f"{title}: {', '.join(f'`{name}`' for name in training[key])}.")
+    configuration = training.get("configuration", {})
+    rows = []
+    for key in _SETTINGS:
+        value = configuration.get(key)
+        if isinstance(value, dict):
+            rows += [[f"{key}.{name}", f"`{json.dumps(inner)}`"] for name, inner in value.items()]
+        elif value is not None:
+            rows.append([key, f"`{json.dumps(value)}`"])
+    if rows:
+        parts.append(_table(["setting", "value"], rows))
+    return parts if len(parts) > 1 else []
+
+
+def _row(figures: dict[str, Any], keys: Sequence[str]) -> list[str]:
+    return [_FIGURES[key][1].format(figures[key]) for key in keys]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

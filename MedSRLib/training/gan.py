@@ -1,0 +1,212 @@
+"""Stage 2 of ESRGAN's recipe: from the fidelity weights on, with a perceptual and a relativistic adversarial loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from MedSRLib.networks.build import build_generator
+from MedSRLib.networks.discriminator import build_discriminator
+from MedSRLib.training.config import TrainingConfig
+from MedSRLib.training.distributed import rank
+from MedSRLib.training.gan_config import GanConfig
+from MedSRLib.training.learner import Learner, mixed_precision
+from MedSRLib.training.losses import PerceptualLoss, RelativisticAverageLoss, consistency_loss, pixel_loss
+from MedSRLib.training.pairs import TrainingVolume
+from MedSRLib.training.stage import Batch, Stage, Validate
+
+
+def refusal(figures: Mapping[str, Any], fidelity: Mapping[str, Any], settings: GanConfig) -> str:
+    """Why a validated checkpoint may not be shipped; "" when it may.
+
+    Args:
+        figures: of the checkpoint, as ``score_generator`` gives them.
+        fidelity: of the fidelity weights.
+        settings: the thresholds.
+    """
+    growth = figures["consistency"] / max(fidelity["consistency"], 1e-9)
+    if not all(math.isfinite(figures[key]) for key in ("psnr", "consistency", "mean_shift", "edge_energy")):
+        return "its figures are not finite"
+    if growth > settings.largest_consistency:
+        return f"its LR-consistency error is {growth:.2f} times that of the fidelity weights"
+    if abs(figures["mean_shift"]) > settings.largest_shift:
+        return f"it shifts the mean intensity by {100 * figures['mean_shift']:.2f} % of the range"
+    if fidelity["psnr"] - figures["psnr"] > settings.largest_loss:
+        return f"it loses {fidelity['psnr'] - figures['psnr']:.2f} dB against the fidelity weights"
+    return ""
+
+
+def edge_distance(figures: Mapping[str, Any]) -> float:
+    """How far the edges are from as sharp as the reference's, the mean over volumes of |log energy ratio|: the
+    smallest is the best checkpoint, blur and false edges count alike."""
+    ratios = [one["edge_energy"] for one in figures["volumes"].values()]
+    return sum(abs(math.log(max(ratio, 1e-6))) for ratio in ratios) / len(ratios)
+
+
+def untrained_discriminator(config: TrainingConfig) -> nn.Module:
+    """The discriminator of a configuration.
+
+    Raises:
+        UsageError: the patches are too small for it.
+    """
+    patch = min((config.pairs.patch - 2 * config.pairs.margin) * factor for factor in config.scale)
+    return build_discriminator(config.gan.discriminator, config.spatial_dims, features=config.gan.features, patch=patch)
+
+
+class GanStage(Stage):
+    """Trains the perceptual weights.
+
+    Args:
+        config: of the run, with a ``gan`` table.
+        volumes: to learn from.
+        folder: of the run; made when missing.
+        start: the fidelity weights, a state dict of the generator.
+        device: a torch device.
+        perceptual: needed when ``gan.perceptual`` is above 0.
+        validate: None: no validation, and the last averaged weights are the best.
+        resume: go on from the last checkpoint, if there is one.
+
+    Attributes:
+        best: ``{"weights", "figures"}`` of the best checkpoint that was not refused; None when there is none (yet).
+
+    Raises:
+        UsageError: the folder holds such a stage already, or the discriminator does not fit the patches.
+    """
+
+    checkpoint = "gan_checkpoint.pt"
+    history_file = "gan_history.jsonl"
+    label = "gan"
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        volumes: Sequence[TrainingVolume],
+        folder: Path,
+        *,
+        start: Mapping[str, Tensor],
+        device: torch.device,
+        perceptual: PerceptualLoss | None = None,
+        validate: Validate | None = None,
+        resume: bool = False,
+    ) -> None:
+        torch.manual_seed(config.run.seed + 1)
+        settings = config.gan
+        generator = build_generator(config.architecture, config.generator_arguments())
+        generator.load_state_dict(dict(start))
+        super().__init__(
+            config,
+            volumes,
+            folder,
+            generator=generator,
+            device=device,
+            seed=config.run.seed + 1,
+            ema=settings.ema,
+            validate=validate,
+        )
+        self._generator, self._discriminator = (
+            Learner(network, device, betas=settings.betas, gradient_clip=settings.gradient_clip)
+            for network in (self.generator, untrained_discriminator(config).to(device))
+        )
+        self._perceptual = None if perceptual is None else perceptual.to(device)
+        self._adversarial = RelativisticAverageLoss()
+        self.fidelity: dict[str, Any] = {}
+        self.best: dict[str, Any] | None = None
+        self._open(resume=resume)
+        if self._validate is not None and rank() == 0 and not self.fidelity:
+            self.fidelity = self._validate(self.generator, "fidelity")
+
+    @property
+    def iterations(self) -> int:
+        """Of the whole stage."""
+        return self.config.gan.iterations
+
+    def step(self, batch: Batch) -> dict[str, float] | None:
+        """One change of the generator and one of the discriminator; the losses, or None when one was left out."""
+        scored, rate = self.scored(), self.config.gan.rate(self.iteration)
+        reference = batch.high[scored]
+        self._generator.forget_gradients()
+        self._discriminator.network.requires_grad_(False)
+        with mixed_precision(self.device):
+            whole = batch.base + self._generator.trained(batch.low)
+            estimate = whole[scored]
+            terms = self._generator_losses(whole, estimate, reference, batch)
+        loss = torch.stack(list(terms.values())).sum()
+        self._generator.backward(loss)
+        changed = self._generator.step(rate)
+        self._discriminator.network.requires_grad_(True)
+        judged = self._teach(reference, estimate.detach(), rate)
+        if not changed or judged is None:
+            return None
+        self.averaged.update_parameters(self.generator)
+        return {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}, **judged}
+
+    def _generator_losses(self, whole: Tensor, estimate: Tensor, reference: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The generator's losses by name, weighted."""
+        settings = self.config.gan
+        terms = {"pixel": settings.pixel * pixel_loss(estimate, reference, self.config.losses.pixel)}
+        if self._perceptual is not None and settings.perceptual:
+            terms["perceptual"] = settings.perceptual * self._perceptual(estimate, reference)
+        if settings.adversarial:
+            with torch.no_grad():
+                real = self._discriminator.network(reference).float()
+            fake = self._discriminator.network(estimate).float()
+            terms["adversarial"] = settings.adversarial * self._adversarial.of_generator(real, fake)
+        if settings.consistency:
+            terms["consistency_loss"] = settings.consistency * consistency_loss(whole, batch.measurements)
+        return terms
+
+    def _teach(self, reference: Tensor, estimate: Tensor, rate: float) -> dict[str, float] | None:
+        """One change of the discriminator, a backward pass each for real and fake; None when it was left out."""
+        learner = self._discriminator
+        learner.forget_gradients()
+        with mixed_precision(self.device):
+            with torch.no_grad():
+                fake = learner.network(estimate).float()
+            real = learner.trained(reference).float()
+            of_real = self._adversarial.of_real(real, fake)
+        learner.backward(of_real)
+        with mixed_precision(self.device):
+            fake = learner.trained(estimate).float()
+            of_fake = self._adversarial.of_fake(real, fake)
+        learner.backward(of_fake)
+        if not learner.step(rate):
+            return None
+        margin = (real.mean() - fake.mean()).item()
+        return {"discriminator": (of_real + of_fake).item(), "margin": margin}
+
+    def judge(self, figures: dict[str, Any]) -> None:
+        """Refuses a checkpoint that drifted, keeps the best of the others."""
+        figures["refused"] = refusal(figures, self.fidelity, self.config.gan)
+        figures["edge_distance"] = edge_distance(figures)
+        if figures["refused"]:
+            return
+        if self.best is None or figures["edge_distance"] < self.best["figures"]["edge_distance"]:
+            weights = {name: value.detach().cpu().clone() for name, value in self.averaged.module.state_dict().items()}
+            self.best = {"weights": weights, "figures": {"iteration": self.iteration, **figures}}
+
+    def result(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Perceptual weights and their figures; None when every checkpoint was refused."""
+        if self._validate is None:
+            return dict(self.averaged.module.state_dict()), {}
+        return None if self.best is None else (self.best["weights"], self.best["figures"])
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "generator_learner": self._generator.state(),
+            "discriminator": self._discriminator.network.state_dict(),
+            "discriminator_learner": self._discriminator.state(),
+            "fidelity": self.fidelity,
+            "best": self.best,
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self._generator.restore(state["generator_learner"])
+        self._discriminator.network.load_state_dict(state["discriminator"])
+        self._discriminator.restore(state["discriminator_learner"])
+        self.fidelity = state["fidelity"]
+        self.best = state["best"]
