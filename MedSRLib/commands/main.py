@@ -12,6 +12,7 @@ from MedSRLib.errors import EnhancementCancelled, MedSRError
 
 COMMANDS = {
     "enhance": "turn one volume into a sharper one",
+    "batch": "enhance every volume below a folder",
     "evaluate": "measure models and classical methods on reference volumes",
     "compare": "draw methods side by side with zoom and difference",
     "models": "list, show, verify and import models",

@@ -1,0 +1,134 @@
+"""One study of a batch, from its file to its outputs: all of them or none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from MedSRLib.batch.plan import Settings, Task
+from MedSRLib.errors import EnhancementCancelled, MedSRError, OutputError, UsageError
+from MedSRLib.models.storage import write_atomically
+from MedSRLib.volumes.files import read_volume, require_writable, write_volume
+
+if TYPE_CHECKING:
+    from MedSRLib.enhancement.enhancer import Enhanced, Progress
+    from MedSRLib.volumes.volume import Volume
+
+
+def process_study(
+    task: Task,
+    settings: Settings,
+    output: Path,
+    *,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool],
+) -> dict[str, Any]:
+    """Enhances one study; whatever goes wrong is in the answer, not raised.
+
+    Args:
+        task: what to do.
+        settings: how.
+        output: the output folder.
+        progress: as for ``enhance``.
+        cancelled: as for ``enhance``; asked once more before the outputs are moved to their places.
+
+    Returns:
+        ``state`` ("done", "failed" or "cancelled") and ``seconds``; done: ``output``, ``files`` (bytes by path) and
+        ``report``; failed: ``error``, one sentence, and ``traceback`` where it is no error of the user's.
+    """
+    started = time.monotonic()
+    try:
+        result = {"state": "done", **_process(task, settings, output, progress, cancelled)}
+    except EnhancementCancelled:
+        result = {"state": "cancelled"}
+    except MedSRError as error:
+        result = {"state": "failed", "error": str(error)}
+    except MemoryError:
+        result = {"state": "failed", "error": "memory ran out: close programs, or use fewer --workers"}
+    except OSError as error:
+        what = error.filename or task.study.source
+        result = {"state": "failed", "error": f"{what}: {error.strerror or error}: check the disk and its permissions"}
+    except Exception as error:
+        sentence = f"unexpected {type(error).__name__} ({' '.join(str(error).split())}): please report it"
+        result = {"state": "failed", "error": sentence, "traceback": traceback.format_exc()}
+    if "error" in result:
+        staging = staging_folder(task, settings, output)
+        result["error"] = result["error"].replace(str(staging), str(staging.parent))
+    return {**result, "seconds": time.monotonic() - started}
+
+
+def staging_folder(task: Task, settings: Settings, output: Path) -> Path:
+    """Where a task's files are written before they are moved: hidden, beside the output, named after it."""
+    volume = task.files(settings)["volume"]
+    mark = hashlib.sha256(os.fsencode(volume)).hexdigest()[:12]
+    return (output / volume).parent / f".medsr-{mark}"
+
+
+def _process(
+    task: Task, settings: Settings, output: Path, progress: Progress | None, cancelled: Callable[[], bool]
+) -> dict[str, Any]:
+    from MedSRLib.enhancement.enhancer import enhance
+
+    volume = read_volume(task.study.source, modality=settings.modality, series=task.study.series or None)
+    staging = staging_folder(task, settings, output)
+    shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
+    staging.mkdir(parents=True)
+    try:
+        names = task.files(settings, _suitable_suffix(task, volume, staging))
+        for kind, name in names.items():
+            _require_free(kind, output / name, task)
+        enhanced = enhance(
+            volume,
+            settings.model,
+            **settings.options,
+            uncertainty=settings.uncertainty,
+            progress=progress,
+            cancelled=cancelled,
+        )
+        for kind, name in names.items():
+            _write(kind, enhanced, staging / Path(name).name, {"input": task.study.name, "output": names["volume"]})
+        if cancelled():
+            raise EnhancementCancelled("cancelled: nothing was written")
+        for name in reversed(names.values()):  # the volume last: where it is, all is
+            os.replace(staging / Path(name).name, output / name)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    files = {name: (output / name).stat().st_size for name in names.values()}
+    return {"output": names["volume"], "files": files, "report": enhanced.report}
+
+
+def _suitable_suffix(task: Task, volume: Volume, staging: Path) -> str:
+    """The planned suffix, or another one where that format cannot hold the volume's axes."""
+    for suffix in task.suffixes()[:-1]:
+        try:
+            # The folder is new and ours, so that the only thing to be refused is the volume's shear.
+            require_writable(staging / f"volume{suffix}", volume=volume)
+        except OutputError:
+            continue
+        return suffix
+    return task.suffixes()[-1]
+
+
+def _require_free(kind: str, path: Path, task: Task) -> None:
+    """Refuse, before any work, to write onto the input or onto what may not be replaced."""
+    if kind != "report":
+        require_writable(path, overwrite=task.replace, protected=[task.study.source])
+    elif path.exists() and not task.replace:
+        raise UsageError(f"{path} exists: choose another output folder or allow overwriting (--overwrite)")
+
+
+def _write(kind: str, enhanced: Enhanced, path: Path, names: dict[str, str]) -> None:
+    """Writes one of a task's files into the staging folder."""
+    if kind == "report":
+        write_atomically(path, f"{json.dumps({**names, **enhanced.report}, indent=2)}\n".encode())
+        return
+    volume = enhanced.volume if kind == "volume" else enhanced.uncertainty
+    assert volume is not None
+    write_volume(volume, path)

@@ -1,0 +1,231 @@
+"""``medsr batch``: every volume below a folder, into a tree of the same shape."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from MedSRLib.commands.enhance import add_enhance_options, enhance_options
+from MedSRLib.commands.progress import progress_bar
+from MedSRLib.errors import EnhancementCancelled, UsageError
+
+if TYPE_CHECKING:
+    from MedSRLib.batch.plan import Plan, Settings, Task
+    from MedSRLib.batch.run import Summary
+
+SOME_FAILED = 4
+EXAMPLES = """examples:
+  medsr batch study/ enhanced/ --dry-run
+  medsr batch study/ enhanced/ --pattern '*_T1w.nii.gz' --workers 2 --report
+  medsr batch study/ enhanced/ --resume
+
+NIfTI, NRRD and MetaImage files keep their place, name and format (.nhdr becomes .nrrd, .mhd becomes .mha); every
+series of a DICOM folder becomes FOLDER/NUMBER-DESCRIPTION.nii.gz. A sheared volume, which NIfTI cannot hold,
+becomes .nrrd. Hidden files are passed over, and so is OUTPUT_DIR where it lies in INPUT_DIR. OUTPUT_DIR also gets
+the journal medsr-batch.jsonl (one event a line) and the summary medsr-batch.csv (one study a row).
+Exit codes: 0 all done, 2 wrong usage, 3 nothing could be started, 4 some studies failed, 130 cancelled."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``medsr batch``."""
+    parser.add_argument("input", metavar="INPUT_DIR", type=Path, help="folder to search; it is never written to")
+    parser.add_argument("output", metavar="OUTPUT_DIR", type=Path, help="folder for the results; made if need be")
+    parser.add_argument("--pattern", metavar="GLOB", help="only names that end so, such as 'anat/*_T1w.nii.gz'")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="studies at once, each in a process of its own, whose death ends no other (default: 1, in this process)",
+    )
+    parser.add_argument("--resume", action="store_true", help="skip what an earlier run of this batch completed")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    add_enhance_options(parser)
+    parser.add_argument(
+        "--uncertainty", action="store_true", help="also write X.uncertainty.* beside each output (8 times as long)"
+    )
+    parser.add_argument("--report", action="store_true", help="also write X.report.json beside each output")
+    parser.add_argument(
+        "--format", choices=("nii.gz", "nrrd", "mha"), help="of all outputs (default: the input's; NIfTI for DICOM)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary (with --dry-run: the plan) as JSON")
+    parser.epilog = EXAMPLES
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the plan, carries it out, and prints what became of it."""
+    from MedSRLib.batch.journal import SUMMARY
+    from MedSRLib.batch.plan import plan_batch
+    from MedSRLib.batch.run import run_batch
+
+    if arguments.workers < 1:
+        raise UsageError("--workers must be 1 or more")
+    settings = read_settings(arguments)
+    _say(f"looking for volumes in {arguments.input}")
+    plan = plan_batch(
+        arguments.input,
+        arguments.output,
+        settings,
+        pattern=arguments.pattern,
+        resume=arguments.resume,
+        overwrite=arguments.overwrite,
+    )
+    for line in describe(plan, arguments.workers):
+        _say(line)
+    if arguments.dry_run:
+        _print_plan(plan, as_json=arguments.json)
+        return 0
+    with _until_interrupted() as cancelled, progress_bar("medsr") as progress:
+        summary = run_batch(
+            plan,
+            workers=arguments.workers,
+            told=_teller(len(plan.tasks)),
+            progress=progress,
+            cancelled=cancelled,
+        )
+    counts = ", ".join(f"{number} {state}" for state, number in summary.counts.items())
+    _say(f"{counts} in {summary.seconds:.0f} s: see {plan.output / SUMMARY}")
+    if arguments.json:
+        print(json.dumps(_as_json(plan, summary), indent=2))
+    if summary.cancelled:
+        return EnhancementCancelled.exit_code
+    return SOME_FAILED if "failed" in summary.counts else 0
+
+
+def read_settings(arguments: argparse.Namespace) -> Settings:
+    """What is asked for every study; options are tried out here, so that a wrong one fails once and at once.
+
+    Raises:
+        UsageError: the device or precision is not there, or the fidelity is out of range.
+        ModelError: the model is unknown, damaged, or has no weights for that fidelity.
+    """
+    from MedSRLib.batch.plan import Settings
+    from MedSRLib.enhancement.devices import resolve_device, resolve_precision
+    from MedSRLib.models.catalogue import resolve_model
+
+    options = enhance_options(arguments)
+    device = resolve_device(options["device"])
+    resolve_precision(options["precision"], device)
+    model = resolve_model(options.pop("model"), device.type)
+    model.load_generator(fidelity=options["fidelity"])
+    if options["psf_fwhm"] is not None and not 0 < options["psf_fwhm"] < float("inf"):
+        raise UsageError("--psf-fwhm must be a positive number: leave it out where the width is not known")
+    return Settings(model, options, arguments.modality, arguments.uncertainty, arguments.report, arguments.format)
+
+
+def describe(plan: Plan, workers: int) -> list[str]:
+    """The plan in a few lines."""
+    from MedSRLib.enhancement.devices import device_label, resolve_device
+
+    manifest = plan.settings.model.manifest
+    studies = [task.study for task in plan.tasks] + [task.study for task, _ in plan.complete]
+    series = sum(not study.suffix for study in studies)
+    processes = f", {workers} processes" if workers > 1 else ""
+    lines = [
+        f"plan: {len(studies)} studies ({len(studies) - series} files, {series} DICOM series), "
+        f"{len(plan.complete)} complete, {len(plan.tasks)} to do",
+        f"  model  {manifest.name} {manifest.version}, factors "
+        + " x ".join(f"{factor:g}" for factor in manifest.factors),
+        f"  device {device_label(resolve_device(plan.settings.options['device']))}{processes}",
+        f"  output {plan.output}",
+    ]
+    if plan.output.resolve().is_relative_to(plan.source.resolve()):
+        lines.append(f"  volumes in {plan.output} are not inputs")
+    return lines
+
+
+def _print_plan(plan: Plan, *, as_json: bool) -> None:
+    rows = [(task, "to do") for task in plan.tasks] + [(task, "complete") for task, _ in plan.complete]
+    rows.sort(key=lambda row: row[0].study.key)
+    if as_json:
+        studies = [
+            {
+                "input": task.study.name,
+                "series": task.study.series,
+                "output": task.files(plan.settings)["volume"],
+                "state": state,
+            }
+            for task, state in rows
+        ]
+        print(json.dumps({**_as_json(plan), "studies": studies}, indent=2))
+        return
+    for task, state in rows:
+        note = "" if state == "to do" else f"  ({state})"
+        print(_printable(f"{task.study.name} -> {task.files(plan.settings)['volume']}{note}"))
+
+
+def _as_json(plan: Plan, summary: Summary | None = None) -> dict[str, Any]:
+    from MedSRLib import __version__
+
+    content = {
+        "input": str(plan.source),
+        "output": str(plan.output),
+        "settings": plan.settings.described(),
+        "version": __version__,
+    }
+    if summary is None:
+        return content
+    return {**content, "seconds": summary.seconds, "counts": summary.counts, "studies": summary.rows}
+
+
+def _teller(total: int) -> Callable[[Task, dict[str, Any]], None]:
+    """Prints one line a study; on a terminal, where the bar is, only what went wrong."""
+    from tqdm import tqdm
+
+    number = 0
+
+    def tell(task: Task, answer: dict[str, Any]) -> None:
+        nonlocal number
+        number += 1
+        line = f"medsr: [{number}/{total}] {task.study.name} {answer['state']}"
+        if answer["state"] == "done":
+            if sys.stderr.isatty():
+                return
+            line += f" in {answer['seconds']:.1f} s: {answer['output']}, "
+            line += f"{answer['report']['lr_consistency_percent']:.3f} % of the range from the input"
+        elif answer["state"] == "failed":
+            line += f": {answer['error']}"
+        tqdm.write(_printable(line), file=sys.stderr)
+
+    return tell
+
+
+def _say(text: str) -> None:
+    print(_printable(f"medsr: {text}"), file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    """File names may hold bytes that are no characters, and not every stream takes those."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+@contextmanager
+def _until_interrupted() -> Iterator[Callable[[], bool]]:
+    """Turns the first Ctrl-C (or SIGTERM) into a flag, so that nothing is broken off in the middle of a write."""
+    flag = threading.Event()
+
+    def interrupt(number: int, frame: object) -> None:
+        if flag.is_set():
+            raise KeyboardInterrupt
+        flag.set()
+        if sys.stderr.isatty():
+            os.write(2, b"\nmedsr: stopping\n")
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield flag.is_set
+        return
+    heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heeded}
+    try:
+        yield flag.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)  # None: a program around Python had set it
