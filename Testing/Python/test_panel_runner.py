@@ -33,6 +33,13 @@ from MedSRLib.volumes.volume import Volume
 FOLDER = "Ärztin 東京 α job"
 SLEEPER = worker_with("def enhance(*_, **__): time.sleep(60)")
 """The real worker, busy with a job that answers nothing."""
+LAUNCHER = (
+    "import subprocess, sys\n"
+    "code = subprocess.call(sys.argv[1:])\n"
+    "if code < 0: sys.exit('error: [python-real] exit abnormally - Report the problem.')\n"
+    "sys.exit(code)"
+)
+"""What Slicer's PythonSlicer does: the Python that works is its child."""
 posix_only = pytest.mark.skipif(os.name == "nt", reason="signals")
 
 
@@ -92,11 +99,12 @@ def wait_for_end(pid: int) -> None:
 
 
 def test_the_worker_gives_exactly_what_enhance_gives_in_process(warm: Bench, awkward_model: Model) -> None:
-    real = replace(read_volume(UINT16), slice_thickness=1.5)
+    whole = read_volume(UINT16)
+    real = replace(whole, voxels=whole.voxels[8:16], slice_thickness=1.5)
     options = {
         "device": "cpu",
         "uncertainty": True,
-        "roi": np.array([4, 40, 0, 48, 3, 21]),
+        "roi": np.array([4, 40, 0, 48, 2, 6]),
         "psf_fwhm": np.float64(1.1),
     }
     record = warm.run(Job(real, awkward_model.folder, options))
@@ -226,7 +234,10 @@ def test_a_worker_that_dies_between_jobs_is_replaced_at_the_next_click(
         pid = made.runner.worker_pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        made.wait(lambda: made.runner.worker_pid is None)
+        wait_for_end(pid)
+        time.sleep(0.3)
+        if transport == "qprocess":  # Slicer's event loop is always running.
+            made.pump()
         record = made.run(Job(volume))
         assert record.error is not None
         assert record.error[0].startswith("memory ran out")
@@ -254,6 +265,33 @@ def test_a_worker_that_does_not_react_to_cancel_is_killed_with_its_children(
             wait_for_end(pid)
 
 
+@posix_only
+@pytest.mark.parametrize("ending", ["killed", "closed", "closed before it is ready"])
+def test_a_launcher_in_between_hides_no_death_and_leaves_no_orphan(
+    transport: str, ending: str, volume: Volume, tmp_path: Path
+) -> None:
+    noted = tmp_path / "pid"
+    slow = "time.sleep(0.5)" if ending.endswith("ready") else ""
+    lines = f"open({str(noted)!r}, 'w').write(f'{{os.getpid()}}.'); {slow}\ndef enhance(*_, **__): time.sleep(60)"
+    with bench(transport, tmp_path / "jobs", [sys.executable, "-c", LAUNCHER, *worker_with(lines)]) as made:
+        record = made.submit(Job(volume))
+        made.wait(lambda: noted.exists() and noted.read_text().endswith("."))
+        pid = int(noted.read_text().rstrip("."))
+        if not slow:
+            made.wait(lambda: record.progress)
+            assert made.runner.worker_pid == pid
+            os.kill(pid, signal.SIGSTOP)  # It will not end by itself.
+        if ending == "killed":
+            os.kill(pid, signal.SIGKILL)
+            made.wait(lambda: record.endings)
+            assert record.error is not None
+            assert "memory ran out" in record.error[0]
+        else:
+            made.runner.close()
+        wait_for_end(pid)
+        assert is_empty(made.folder)
+
+
 def test_a_job_cancelled_before_the_worker_is_up_is_never_sent(transport: str, job: Job, tmp_path: Path) -> None:
     with bench(transport, tmp_path, script("time.sleep(0.3); ready(); say(sys.stdin.read())")) as made:
         record = made.submit(job)
@@ -263,6 +301,19 @@ def test_a_job_cancelled_before_the_worker_is_up_is_never_sent(transport: str, j
         assert record.cancelled
         assert is_empty(made.folder)
         assert made.runner.log_tail() == ""
+
+
+def test_a_result_that_crosses_the_cancel_is_dropped(transport: str, job: Job, tmp_path: Path) -> None:
+    done = "{'event': 'done', 'job': 1, 'affine': np.eye(4).tolist(), 'uncertainty': False, 'report': {}}"
+    lines = "import numpy as np; ready(); np.save(hear()['output'], np.zeros((2, 2, 2)))\n"
+    with bench(transport, tmp_path, script(f"{lines}assert hear()['do'] == 'cancel'; say(json.dumps({done}))")) as made:
+        record = made.submit(job)
+        made.wait(lambda: made.runner.state is State.RUNNING)
+        made.runner.cancel()
+        made.wait(lambda: record.endings)
+        assert record.cancelled
+        assert record.enhanced is None
+        assert is_empty(made.folder)
 
 
 @posix_only
