@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -50,10 +51,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = importlib.import_module(f"MedSRLib.commands.{arguments.command}")
     try:
         code: int = command.run(arguments)
+        sys.stdout.flush()
         return code
     except MedSRError as error:
         print(f"medsr: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        # The reader of a pipe, such as head, went away; the interpreter must not try to flush to it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("medsr: cancelled", file=sys.stderr)
         return EnhancementCancelled.exit_code
