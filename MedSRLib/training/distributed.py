@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -11,6 +15,25 @@ from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 _T = TypeVar("_T")
+_PATIENCE = timedelta(hours=2)
+"""The other processes wait while the first one validates."""
+
+
+@contextmanager
+def process_group() -> Iterator[None]:
+    """Joins the processes that torchrun started: NCCL, one GPU a process, where there are GPUs, else gloo. Started
+    without torchrun it does nothing."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=_PATIENCE)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
 
 
 def is_distributed() -> bool:
@@ -61,6 +84,13 @@ def mean_of_processes(value: float, device: torch.device) -> float:
     shared = torch.tensor(value, dtype=torch.float64, device=device)
     dist.all_reduce(shared)
     return shared.item() / world_size()
+
+
+def own_device(device: torch.device) -> torch.device:
+    """The device of this process: each of several has the GPU that ``process_group`` gave it."""
+    if is_distributed() and device.type == "cuda":
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
 
 
 def wait_for_all() -> None:

@@ -19,7 +19,7 @@ from MedSRLib.networks.build import build_generator
 from MedSRLib.networks.vgg import load_trunk
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.data import TrainingData, read_data
-from MedSRLib.training.distributed import rank, wait_for_all
+from MedSRLib.training.distributed import own_device, rank, wait_for_all
 from MedSRLib.training.gan import GanStage, untrained_discriminator
 from MedSRLib.training.losses import PerceptualLoss
 from MedSRLib.training.stage import Validate
@@ -73,7 +73,7 @@ def train(
         for sentence in data.warnings:
             warn(sentence)
     run_folder = folder / config.output / config.name
-    device = resolve_device(config.run.device)
+    device = own_device(resolve_device(config.run.device))
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     manifest = describe_model(config, data)
