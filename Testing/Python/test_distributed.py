@@ -113,8 +113,11 @@ def gradients_of(folder: Path, share: slice, runs: Path) -> dict[str, Gradients]
     return {name: {key: p.grad for key, p in network.named_parameters()} for name, network in networks.items()}  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", ["fidelity", "generator", "discriminator"])
-def test_two_processes_have_the_gradient_of_one_with_the_joint_batch(workplace: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "tolerance"), [("fidelity", 1e-5), ("generator", 1e-5), ("discriminator", 5e-4)])
+def test_two_processes_have_the_gradient_of_one_with_the_joint_batch(
+    workplace: Path, name: str, tolerance: float
+) -> None:
+    """The discriminator's gradients are small differences of large numbers: its verdicts only count relatively."""
     alone = gradients_of(workplace, slice(0, 4), workplace / "alone")[name]
     half = gradients_of(workplace, slice(0, 2), workplace / "alone")[name]
     for rank in range(PROCESSES):
@@ -122,8 +125,8 @@ def test_two_processes_have_the_gradient_of_one_with_the_joint_batch(workplace: 
         scale = max(float(value.abs().max()) for value in alone.values())
         assert scale > 0
         for key, value in alone.items():
-            assert torch.allclose(together[key], value, atol=5e-4 * scale), key
-    assert any(not torch.allclose(half[key], value, atol=1e-2 * scale) for key, value in alone.items())
+            assert torch.allclose(together[key], value, atol=tolerance * scale), key
+    assert any(not torch.allclose(half[key], value, atol=10 * tolerance * scale) for key, value in alone.items())
 
 
 def test_every_process_draws_its_own_pairs_and_resumes_them(workplace: Path) -> None:
