@@ -103,6 +103,8 @@ def gradients_of(folder: Path, share: slice, runs: Path) -> dict[str, Gradients]
     batch = Batch.of([sampler.draw() for _ in range(4)][share], CPU)
     first = FidelityStage(config, volumes, runs, device=CPU)
     second = GanStage(config, volumes, runs, start=first.generator.state_dict(), device=CPU)
+    with torch.no_grad():  # verdicts far from zero, where it matters which mean they are compared with
+        second._discriminator.network.verdict.weight.mul_(1000.0)  # type: ignore[union-attr, operator]
     assert first.step(batch) is not None
     assert second.step(batch) is not None
     networks = {
@@ -113,11 +115,8 @@ def gradients_of(folder: Path, share: slice, runs: Path) -> dict[str, Gradients]
     return {name: {key: p.grad for key, p in network.named_parameters()} for name, network in networks.items()}  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(("name", "tolerance"), [("fidelity", 1e-5), ("generator", 1e-5), ("discriminator", 5e-4)])
-def test_two_processes_have_the_gradient_of_one_with_the_joint_batch(
-    workplace: Path, name: str, tolerance: float
-) -> None:
-    """The discriminator's gradients are small differences of large numbers: its verdicts only count relatively."""
+@pytest.mark.parametrize("name", ["fidelity", "generator", "discriminator"])
+def test_two_processes_have_the_gradient_of_one_with_the_joint_batch(workplace: Path, name: str) -> None:
     alone = gradients_of(workplace, slice(0, 4), workplace / "alone")[name]
     half = gradients_of(workplace, slice(0, 2), workplace / "alone")[name]
     for rank in range(PROCESSES):
@@ -125,8 +124,8 @@ def test_two_processes_have_the_gradient_of_one_with_the_joint_batch(
         scale = max(float(value.abs().max()) for value in alone.values())
         assert scale > 0
         for key, value in alone.items():
-            assert torch.allclose(together[key], value, atol=tolerance * scale), key
-    assert any(not torch.allclose(half[key], value, atol=10 * tolerance * scale) for key, value in alone.items())
+            assert torch.allclose(together[key], value, atol=2e-5 * scale), key
+    assert any(not torch.allclose(half[key], value, atol=1e-3 * scale) for key, value in alone.items())
 
 
 def test_every_process_draws_its_own_pairs_and_resumes_them(workplace: Path) -> None:
