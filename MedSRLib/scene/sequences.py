@@ -12,12 +12,12 @@ import slicer
 from MedSRLib.enhancement.enhancer import Cancelled, Enhanced, Progress, enhance
 from MedSRLib.errors import InputError
 from MedSRLib.models.catalogue import resolve_model
+from MedSRLib.scene.browsing import browser_of
 from MedSRLib.scene.job import Job, entry_text
 from MedSRLib.scene.nodes import image_from_voxels, set_affine, volume_from_node
 from MedSRLib.scene.output import describe, name_suffix_of, put_beside, record, show_like, usable_name
 from MedSRLib.scene.region import box_from_roi
 
-_BROWSER = "vtkMRMLSequenceBrowserNode"
 _SEQUENCE = "vtkMRMLSequenceNode"
 
 
@@ -44,15 +44,6 @@ class SequenceJob:
     frames: tuple[tuple[str, Job], ...]
 
 
-def sequence_of(volume_node: Any) -> Any:
-    """The vtkMRMLSequenceNode whose current frame a volume node shows, None for a volume of its own."""
-    for browser in slicer.util.getNodesByClass(_BROWSER, volume_node.GetScene()):
-        sequence = browser.GetSequenceNode(volume_node)
-        if sequence is not None:
-            return sequence
-    return None
-
-
 def capture_sequence(sequence_node: Any, *, roi_node: Any = None) -> SequenceJob:
     """Everything that enhancing a sequence and placing the result needs. No browser is moved.
 
@@ -67,7 +58,7 @@ def capture_sequence(sequence_node: Any, *, roi_node: Any = None) -> SequenceJob
     scene = sequence_node.GetScene()
     if sequence_node.GetClassName() != _SEQUENCE or sequence_node.GetNumberOfDataNodes() < 1:
         raise InputError(f"'{name}' holds no frames: choose a sequence of volumes")
-    browser, proxy = _browser_of(sequence_node)
+    browser, proxy = browser_of(sequence_node)
     transform_node = proxy.GetParentTransformNode() if proxy is not None else None
     frames: list[tuple[str, Job]] = []
     for n in range(sequence_node.GetNumberOfDataNodes()):
@@ -184,14 +175,6 @@ def process_sequence(
 def _part(progress: Progress, n: int, count: int) -> Progress:
     """Progress of frame ``n`` of ``count`` as progress of the whole."""
     return lambda fraction, message: progress((n + fraction) / count, f"frame {n + 1} of {count}: {message}")
-
-
-def _browser_of(sequence_node: Any) -> tuple[Any, Any]:
-    """The first browser that shows a sequence and the node it shows it in, None where there is none."""
-    for browser in slicer.util.getNodesByClass(_BROWSER, sequence_node.GetScene()):
-        if browser.IsSynchronizedSequenceNode(sequence_node, True):
-            return browser, browser.GetProxyNode(sequence_node)
-    return None, None
 
 
 def _add_frame(sequence: Any, index_value: str, frame: Job, enhanced: Enhanced, suffix: str) -> None:

@@ -18,8 +18,9 @@ from scene_fixtures import OBLIQUE, blob, enhanced_of, node_ids, save_and_reload
 from MedSRLib.enhancement.enhancer import Enhanced
 from MedSRLib.errors import EnhancementCancelled, InputError
 from MedSRLib.models.catalogue import Model
+from MedSRLib.scene.browsing import sequence_of
 from MedSRLib.scene.nodes import affine_of
-from MedSRLib.scene.sequences import SequenceJob, capture_sequence, place_sequence, process_sequence, sequence_of
+from MedSRLib.scene.sequences import SequenceJob, capture_sequence, place_sequence, process_sequence
 from MedSRLib.volumes.geometry import upsampled_affine
 
 TIMES = ("0", "2.5", "10", "30")
