@@ -61,14 +61,13 @@ def read_data(config: TrainingConfig, folder: Path) -> TrainingData:
     if not train:
         raise InputError("data.validation takes every volume of data.train: leave some to train on")
     validation = {path.name: _scored_part(read_volume(path), path.name, config) for path in held_out}
-    known = found - {"other"}
     return TrainingData(
         train,
         validation,
         (min(pixels), max(pixels)),
         [path.name for path in paths],
-        config.modalities or tuple(sorted(known)),
-        tuple(_modality_warnings(config.modalities, known)),
+        config.modalities or tuple(sorted(found)),
+        tuple(_modality_warnings(config.modalities, found)),
     )
 
 
@@ -86,9 +85,14 @@ def _require_size(volume: Volume, side: int, name: str, task: str) -> None:
 
 
 def _modality_warnings(stated: Sequence[str], found: set[str]) -> list[str]:
-    if stated and (strange := sorted(found - set(stated))):
-        looks, says = " and ".join(strange), ", ".join(stated)
+    """NIfTI and NRRD do not say what they hold: volumes that do not look like CT count as "other"."""
+    says = ", ".join(stated)
+    strange = {one for one in found - set(stated) if one != "other"}
+    if stated and strange:
+        looks = " and ".join(sorted(strange))
         return [f"some volumes look like {looks} and modalities says {says}: correct it, or leave those volumes out"]
+    if "other" in found and tuple(stated) == ("CT",):
+        return ["some volumes do not look like CT and modalities says CT: correct it, or leave those volumes out"]
     if not stated and len(found) > 1:
         mixed = " and ".join(sorted(found))
         return [f"{mixed} are mixed in one model: name them in modalities if that is meant, or train one model each"]
