@@ -129,6 +129,7 @@ class TrainingConfig:
         base_iterations: back-projection steps of the base image that the generator's residual is added to.
         architecture: name in ``MedSRLib.networks.build.ARCHITECTURES``.
         generator: keyword arguments of that architecture besides channels and factors.
+        half: store the weights as float16, in half the space.
         data, pairs, optimiser, run: the tables above.
         losses, gan: the tables of ``gan_config``; without ``gan.iterations`` training ends with the fidelity weights.
     """
@@ -145,6 +146,7 @@ class TrainingConfig:
     base_iterations: int = 0
     architecture: str = "RRDBGenerator"
     generator: dict[str, Any] = field(default_factory=dict)
+    half: bool = False
     data: DataConfig = field(default_factory=DataConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)

@@ -115,7 +115,7 @@ def train(
     if rank() == 0:
         if "perceptual" in weights and data.validation:
             scores = {**scores, "fidelity_curve": _curve(config, manifest, data, weights, str(device))}
-        _export(describe_model(config, data, scores), weights, run_folder / MODEL_FOLDER)
+        _export(describe_model(config, data, scores), weights, run_folder / MODEL_FOLDER, half=config.half)
     wait_for_all()
     return Model.read(run_folder / MODEL_FOLDER)
 
@@ -190,9 +190,9 @@ def _starting_model(config: TrainingConfig, folder: Path) -> Model | None:
     return model
 
 
-def _export(manifest: Manifest, weights: dict[str, Weights], folder: Path) -> None:
+def _export(manifest: Manifest, weights: dict[str, Weights], folder: Path, *, half: bool) -> None:
     for kind, state in weights.items():
-        manifest = save_model(folder, manifest, state, kind).manifest  # type: ignore[arg-type]
+        manifest = save_model(folder, manifest, state, kind, half).manifest  # type: ignore[arg-type]
     write_card(manifest, folder)
 
 
