@@ -15,8 +15,8 @@ from MedSRLib.models.manifest import Manifest
 
 _SLAB_VOXELS = 2**20
 """Low-resolution voxels finished at a time; bounds the float32 copies beside the result."""
-
-Undo = Callable[[torch.Tensor], torch.Tensor]
+_PROGRESS_STEPS = 20
+"""A volume is handed out in at least so many slabs where it has the planes, so that progress is seen to move."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _in_plane(
     done: Callable[[float], None],
 ) -> Iterator[Slab]:
     count, rows, columns = y.shape
-    thickness = max(1, _SLAB_VOXELS // (rows * columns))
+    thickness = _thickness(count, rows * columns)
     for start in range(0, count, thickness):
         stop = min(count, start + thickness)
         output, spread = _ensemble(tiled, neighbourhoods(y, start, stop, manifest.slices), uncertainty)
@@ -115,7 +115,7 @@ def _through_plane(
     finished = 0
     for axis in (1, 2):
         planes = np.moveaxis(base, axis, 0)
-        thickness = max(1, _SLAB_VOXELS // (planes.shape[1] * planes.shape[2]))
+        thickness = _thickness(len(planes), planes.shape[1] * planes.shape[2])
         for start in range(0, len(planes), thickness):
             stop = min(len(planes), start + thickness)
             mean, spread = _ensemble(tiled, neighbourhoods(planes, start, stop, manifest.slices), uncertainty)
@@ -124,11 +124,16 @@ def _through_plane(
                 variance.movedim(axis, 0)[start:stop] += spread**2 / 2
             finished += stop - start
             done(finished / steps)
-    thickness = max(1, _SLAB_VOXELS // (shape[0] * shape[2]))
+    thickness = _thickness(shape[1], shape[0] * shape[2])
     for start in range(0, shape[1], thickness):
         rows = slice(start, min(shape[1], start + thickness))
         low, high = (slice(0, y.shape[0]), rows, slice(0, shape[2])), (slice(0, shape[0]), rows, slice(0, shape[2]))
         yield Slab(low, high, output[high], None if variance is None else variance[high].sqrt())
+
+
+def _thickness(planes: int, voxels: int) -> int:
+    """Planes finished at a time: few enough for the memory, and for progress that moves."""
+    return max(1, min(_SLAB_VOXELS // voxels, -(-planes // _PROGRESS_STEPS)))
 
 
 def neighbourhoods(planes: np.ndarray, start: int, stop: int, slices: int) -> np.ndarray:

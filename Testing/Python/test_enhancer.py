@@ -240,6 +240,7 @@ def test_progress_rises_to_one(tiny_model: Model, smooth_volume: MakeVolume) -> 
     seen: list[float] = []
     enhance(smooth_volume(), tiny_model, progress=lambda fraction, message: seen.append(fraction))
     assert seen == sorted(seen)
+    assert len(set(seen)) == 5, "one step a slice, for a volume of five"
     assert seen[-1] == 1.0
 
 
