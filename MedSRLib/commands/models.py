@@ -1,4 +1,4 @@
-"""``medsr models``: list, show, verify and import models."""
+"""``medsr models``: list, show, verify, import and export models."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ EXAMPLES = """examples:
   medsr models show inplane-x2-lite --json
   medsr models verify
   medsr models import RealESRGAN_x4plus.pth --name realesrgan-x4plus --licence BSD-3-Clause
+  medsr models export inplane-x2-lite bundle --format bundle
+  medsr models export inplane-x2-lite x2.onnx
 
 A model is called by its name or by its folder. Models of your own are looked for in the folders that the
 environment variable MEDSR_MODELS lists, or else in .medsr/models in your home folder."""
@@ -45,6 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bring.add_argument("--output", metavar="DIR", type=Path, help="where its folder is made (default: your models)")
     bring.add_argument("--licence", metavar="TEXT", default="unknown", help="licence of the weights")
     bring.add_argument("--overwrite", action="store_true", help="replace a model of that name")
+    export = actions.add_parser(
+        "export",
+        help="write a model for other tools, as a MONAI bundle or ONNX",
+        description="Write a model's generator for other tools. It takes and gives normalised grey levels: without\n"
+        "MedSR's interpolation and projection around it, it is not the whole method.",
+        epilog="example: medsr models export inplane-x2-lite x2.onnx",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    export.add_argument("name", metavar="NAME", help="name or folder of a model")
+    export.add_argument("output", metavar="OUTPUT", type=Path, help="folder of the bundle, or the .onnx file")
+    export.add_argument("--format", choices=("bundle", "onnx"), help="default: onnx when OUTPUT ends in .onnx")
+    export.add_argument("--fidelity", type=float, metavar="0..1", help="1 for the faithful weights, 0 for the pleasing")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -53,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     Returns:
         0, or 3 when ``list`` or ``verify`` met a damaged model.
     """
-    return {"list": _list, "show": _show, "verify": _verify, "import": _import}[arguments.action](arguments)
+    actions = {"list": _list, "show": _show, "verify": _verify, "import": _import, "export": _export}
+    return actions[arguments.action](arguments)
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -131,6 +146,15 @@ def _import(arguments: argparse.Namespace) -> int:
     )
     print(model.folder)
     print(f"medsr: {model.manifest.description}", file=sys.stderr)
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from MedSRLib.models.exporter import export_bundle, export_onnx
+
+    chosen = arguments.format or ("onnx" if arguments.output.suffix == ".onnx" else "bundle")
+    export = export_onnx if chosen == "onnx" else export_bundle
+    print(export(find_model(arguments.name), arguments.output, fidelity=arguments.fidelity))
     return 0
 
 

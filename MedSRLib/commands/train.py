@@ -6,12 +6,17 @@ import argparse
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from MedSRLib.commands.progress import progress_bar
+
+if TYPE_CHECKING:
+    from MedSRLib.training.config import TrainingConfig
 
 EXAMPLES = """examples:
   medsr train Resources/Training/inplane-x2-lite.toml
   medsr train mine.toml --set optimiser.iterations=2000 --set 'data.train=["volumes/*.nii.gz"]'
+  medsr train mine.toml --dry-run
   medsr train mine.toml --resume
   medsr enhance head.nii.gz sharper.nii.gz --model runs/mine/model
 
@@ -22,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``medsr train``."""
     parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="what to train on what, and how")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the plan, memory and time from three iterations; write nothing"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting, such as optimiser.batch=4"
     )
@@ -34,6 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     from MedSRLib.training.run import train
 
     config = load_config(arguments.config, arguments.set)
+    if arguments.dry_run:
+        return _rehearse(config, arguments.config.resolve().parent)
     interrupted: list[int] = []
     previous = signal.signal(signal.SIGINT, lambda number, _frame: interrupted.append(number))
     try:
@@ -59,4 +69,14 @@ def run(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     print(model.folder)
+    return 0
+
+
+def _rehearse(config: TrainingConfig, folder: Path) -> int:
+    from MedSRLib.training.rehearsal import rehearse
+
+    plan = rehearse(config, folder)
+    for sentence in plan.warnings:
+        print(f"medsr: {sentence}", file=sys.stderr)
+    print("\n".join(plan.lines()))
     return 0

@@ -13,6 +13,7 @@ import torch
 from conftest import OBLIQUE, make_tiny_model
 from safetensors.torch import save_file
 
+from MedSRLib.commands.main import main
 from MedSRLib.enhancement.enhancer import enhance
 from MedSRLib.errors import EnhancementCancelled, TrainingError, UsageError
 from MedSRLib.models.card import card_text
@@ -284,3 +285,27 @@ def test_charbonnier_and_consistency_can_be_chosen_for_the_fidelity_stage(workpl
     overrides = ("gan.iterations=0", "losses.pixel=charbonnier", "losses.consistency=0.5")
     model = train(config_of(workplace, *overrides), workplace)
     assert np.isfinite(model.manifest.scores["psnr"])
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(workplace.rglob("*"))
+    assert main(["train", str(workplace / "tiny.toml"), "--dry-run"]) == 0
+    plan = capsys.readouterr().out
+    for words in (
+        "one.nrrd",
+        "held_out.nrrd",
+        "fidelity   4 iterations",
+        "gan        8 iterations",
+        "memory",
+        "in all",
+    ):
+        assert words in plan
+    assert sorted(workplace.rglob("*")) == before
+
+
+def test_the_command_says_when_there_are_no_perceptual_weights(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = ["--set", "gan.largest_loss=-100.0", "--set", "gan.iterations=2", "--set", "optimiser.iterations=1"]
+    assert main(["train", str(workplace / "tiny.toml"), *overrides]) == 0
+    assert "no perceptual weights" in capsys.readouterr().err
