@@ -1,0 +1,519 @@
+# ruff: noqa: PT009, PT027 (inside Slicer tests are unittest)
+import enum
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import slicer
+import vtk
+from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+# An installed extension has MedSRLib beside this file; in a source tree it lies one folder up, where Slicer does not
+# look. What MedSRLib offers is imported where it is used, so that Slicer starts and the panel opens quickly.
+_HOME = Path(__file__).resolve().parent
+if not (_HOME / "MedSRLib").is_dir():
+    _HOME = _HOME.parent
+    sys.path.insert(0, str(_HOME))
+
+from MedSRLib.panel.improvement import Improvement  # noqa: E402
+
+
+class MedSR(ScriptedLoadableModule):
+    """What Slicer's module list says about MedSR."""
+
+    def __init__(self, parent: Any) -> None:
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("MedSR")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Filtering")]
+        self.parent.dependencies = ["Markups", "Sequences", "SubjectHierarchy", "Volumes"]
+        self.parent.contributors = ["MedSR contributors"]
+        self.parent.helpText = _(
+            "<p>MedSR makes medical volumes sharper, in the right place and in the right units, and says how far to "
+            "trust the result: choose a volume, choose what to improve, click Enhance. The input is never changed.</p>"
+            "<p>The first run installs PyTorch, with the help of the PyTorch extension, and a few small packages. "
+            "After that no network is needed.</p>"
+            "<p><b>Not for primary diagnosis.</b> Detail finer than the measurement is an estimate.</p>"
+        )
+        self.parent.acknowledgementText = _(
+            "The generator follows ESRGAN (Wang et al., 2018, arXiv:1809.00219) with PixelShuffle (Shi et al., 2016); "
+            "the projection onto the measurement is iterative back-projection (Irani and Peleg, 1991). The sample "
+            "volume comes from the NAC-HNCMA brain atlas (Surgical Planning Laboratory, Brigham and Women's Hospital)."
+        )
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+def registerSampleData() -> None:
+    """Offers the volumes that the extension carries in the Sample Data module."""
+    from MedSRLib.panel.samples import register_samples
+
+    register_samples(_HOME / "Resources" / "SampleData", Path(__file__).resolve().parent / "Resources" / "Icons")
+
+
+class ProcessingState(enum.Enum):
+    """What the panel is doing."""
+
+    Idle = enum.auto()
+    Installing = enum.auto()
+    Running = enum.auto()
+    Cancelling = enum.auto()
+
+
+@parameterNodeWrapper
+class MedSRParameterNode:
+    """
+    What a scene keeps of the panel; the device is the computer's and kept in the application's settings.
+
+    inputVolume - the volume to enhance
+    outputVolume - where the result goes; none for a new volume
+    improvement - what to improve
+    allFrames - if the input is a frame of a sequence, enhance all frames
+    model - name of a model, or "auto"
+    fidelity - 1 faithful, 0 pleasing, for models that offer both
+    consistency - project the result onto volumes that agree with the input
+    uncertainty - make an uncertainty map, too
+    region - the box to enhance; none for the whole volume
+    resultVolume - the latest result, which the Trust section is about
+    """
+
+    inputVolume: vtkMRMLScalarVolumeNode
+    outputVolume: vtkMRMLScalarVolumeNode
+    improvement: Improvement = Improvement.SharperX2
+    allFrames: bool = False
+    model: str = "auto"
+    fidelity: Annotated[float, WithinRange(0, 1)] = 1.0
+    consistency: bool = True
+    uncertainty: bool = False
+    region: vtkMRMLMarkupsROINode
+    resultVolume: vtkMRMLScalarVolumeNode
+
+
+class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel: it reads and writes the parameter node, and leaves the work to the logic."""
+
+    def __init__(self, parent: Any = None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self._parameterNode = None
+        self._parameterNodeGuiTag = None
+        self._observedRegion = None
+        self._state = ProcessingState.Idle
+
+    def setup(self) -> None:
+        """Called when the user opens the module for the first time."""
+        from MedSRLib.panel.assessment import Assessment
+        from MedSRLib.panel.choosers import DeviceChooser, ModelChooser
+        from MedSRLib.panel.trust import TrustSection
+
+        ScriptedLoadableModuleWidget.setup(self)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/MedSR.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.logic = MedSRLogic()
+        self.models = ModelChooser(self.ui.improvementComboBox, self.ui.modelComboBox)
+        self.devices = DeviceChooser(self.ui.deviceComboBox, self._checkCanApply)
+        self.assessment = Assessment(self.ui, self.models, self.devices)
+        self.trust = TrustSection(self.ui.reportLabel, self.ui.compareButton, self.ui.restoreButton)
+
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        self.ui.enhanceButton.connect("clicked(bool)", self.onEnhanceButton)
+        self.ui.improvementComboBox.connect("activated(int)", self.onImprovementActivated)
+        self.ui.modelComboBox.connect("activated(int)", self.onModelActivated)
+        self.ui.deviceComboBox.connect("activated(int)", self.onDeviceActivated)
+        self.ui.advancedCollapsibleButton.connect("contentsCollapsed(bool)", self.onAdvancedCollapsed)
+        self.ui.compareButton.connect("clicked(bool)", self.onCompareButton)
+        self.ui.restoreButton.connect("clicked(bool)", self.onRestoreButton)
+
+        self.assessment.refresh()
+        self.initializeParameterNode()
+
+    def cleanup(self) -> None:
+        """Called when the application closes, and before the module is reloaded."""
+        if self.logic is not None:
+            self.logic.close()
+            self.devices.close()
+        self.removeObservers()
+
+    def enter(self) -> None:
+        """Called each time the user opens this module."""
+        self.assessment.refresh()
+        self.initializeParameterNode()
+
+    def exit(self) -> None:
+        """Called each time the user opens a different module."""
+        if self._parameterNode:
+            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
+            self._parameterNodeGuiTag = None
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._checkCanApply)
+
+    def onSceneStartClose(self, caller: Any, event: Any) -> None:
+        """Called just before the scene is closed: the result of what is running has no place to go any more."""
+        self.logic.close()
+        self.setParameterNode(None)
+        self.trust.forget()
+        self.setProcessingState(ProcessingState.Idle)
+
+    def onSceneEndClose(self, caller: Any, event: Any) -> None:
+        """Called just after the scene is closed."""
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def onSceneEndImport(self, caller: Any, event: Any) -> None:
+        """Called just after a scene is loaded: what was known of the parameter node is older than what came."""
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def onReload(self) -> None:
+        """Reloads the library along with this file."""
+        for name in [name for name in sys.modules if name.partition(".")[0] == "MedSRLib"]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    def initializeParameterNode(self) -> None:
+        """Ensures that there is a parameter node, observed, with an input where the scene has a volume."""
+        self.setParameterNode(self.logic.getParameterNode())
+        if not self._parameterNode.inputVolume:
+            firstVolumeNode = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+            if firstVolumeNode:
+                self._parameterNode.inputVolume = firstVolumeNode
+
+    def setParameterNode(self, inputParameterNode: MedSRParameterNode | None) -> None:
+        """Observes a parameter node and connects it with the widgets."""
+        if self._parameterNode:
+            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._checkCanApply)
+        self._observeRegion(None)
+        self._parameterNode = inputParameterNode
+        if self._parameterNode:
+            self._parameterNodeGuiTag = self._parameterNode.connectGui(self.ui)
+            self.models.mark_improvements()
+            self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._checkCanApply)
+            self._checkCanApply()
+
+    def setProcessingState(self, state: ProcessingState, status: str = "") -> None:
+        """The only place that decides what button, progress bar and status show while something goes on."""
+        self._state = state
+        working = state is not ProcessingState.Idle
+        self.ui.enhanceButton.text = _("Cancel") if working else _("Enhance")
+        self.ui.progressBar.visible = working
+        if state is not ProcessingState.Cancelling:
+            self.ui.progressBar.value = 0
+        self.ui.statusLabel.text = status
+        self._checkCanApply()
+
+    def _checkCanApply(self, caller: Any = None, event: Any = None) -> None:
+        """Brings up to date what follows from the parameters: texts, choices, what can be clicked."""
+        reason = _("Open the module again")
+        if self._parameterNode:
+            self._observeRegion(self._parameterNode.region)
+            self.trust.show(self._parameterNode.resultVolume)
+            reason = self.assessment.show(self._parameterNode)
+        if self._state is ProcessingState.Idle:
+            self.ui.enhanceButton.enabled = not reason
+            self.ui.enhanceButton.toolTip = reason or _("Make the volume sharper; the input is not changed")
+        else:
+            self.ui.enhanceButton.enabled = self._state is ProcessingState.Running
+            self.ui.enhanceButton.toolTip = _("Stop; nothing is left behind")
+
+    def _observeRegion(self, region: Any) -> None:
+        """The estimate follows the box while it is drawn."""
+        if region is self._observedRegion:
+            return
+        if self._observedRegion is not None:
+            self.removeObserver(self._observedRegion, vtk.vtkCommand.ModifiedEvent, self._checkCanApply)
+        if region is not None:
+            self.addObserver(region, vtk.vtkCommand.ModifiedEvent, self._checkCanApply)
+        self._observedRegion = region
+
+    def onImprovementActivated(self, index: int) -> None:
+        """Called when the user chooses what to improve: a model that was chosen before is for something else."""
+        self._parameterNode.model = "auto"
+
+    def onModelActivated(self, index: int) -> None:
+        """Called when the user chooses a model."""
+        self._parameterNode.model = self.ui.modelComboBox.itemData(index)
+
+    def onDeviceActivated(self, index: int) -> None:
+        """Called when the user chooses a device."""
+        self.devices.keep()
+        self._checkCanApply()
+
+    def onAdvancedCollapsed(self, collapsed: bool) -> None:
+        """Called when the Advanced section is opened or closed; the devices' names are not known before that."""
+        if not collapsed and not self.assessment.missing:
+            self.devices.look()
+
+    def onEnhanceButton(self, checked: bool = False) -> None:
+        """Starts, or cancels what is running."""
+        from MedSRLib.errors import MedSRError
+
+        if self._state is ProcessingState.Running:
+            self.setProcessingState(ProcessingState.Cancelling, _("Cancelling"))
+            self.logic.cancel()
+            return
+        with slicer.util.tryWithErrorDisplay(_("The enhancement could not be started."), waitCursor=False):
+            try:
+                self._start()
+            except (MedSRError, ValueError) as error:
+                self.onError(str(error))
+            except BaseException:
+                self.setProcessingState(ProcessingState.Idle)
+                raise
+
+    def _start(self) -> None:
+        """Installs what is missing and hands the job to the logic, which reports to this widget."""
+        if self.assessment.missing:
+            self.setProcessingState(ProcessingState.Installing, _("Installing packages"))
+            self.logic.installPackages(prompt=slicer.util.mainWindow() is not None)
+            self.assessment.refresh()
+        self.setProcessingState(ProcessingState.Running, _("Starting"))
+        node = self._parameterNode
+        if not node:  # the scene was closed while packages were installed
+            self.setProcessingState(ProcessingState.Idle)
+            return
+        sequence = self.assessment.sequence if node.allFrames else None
+        self.logic.process(
+            sequence or node.inputVolume,
+            node.outputVolume,
+            self.assessment.model,
+            region=node.region,
+            device=self.devices.name,
+            fidelity=node.fidelity if self.ui.fidelitySlider.enabled else None,
+            consistency=node.consistency,
+            uncertainty=node.uncertainty and sequence is None,
+            waitForCompletion=False,
+            listener=self,
+        )
+
+    def onProgress(self, fraction: float, message: str, secondsLeft: float | None) -> None:
+        """Called while the job goes on."""
+        from MedSRLib.panel.estimate import duration
+
+        if secondsLeft is not None:
+            message = _("{what}, about {time} left").format(what=message, time=duration(secondsLeft))
+        self.ui.progressBar.value = int(100 * fraction)
+        self.ui.statusLabel.text = message
+
+    def onDone(self, output: Any) -> None:
+        """Called when the result, a volume or a sequence, is in the scene."""
+        from MedSRLib.panel.estimate import remember_speed
+        from MedSRLib.scene.browsing import browser_of
+
+        self.setProcessingState(ProcessingState.Idle, _("Done: {name}").format(name=output.GetName()))
+        if output.IsA("vtkMRMLSequenceNode"):
+            _browser, volume = browser_of(output)
+            self.trust.put_in_views(volume, self._parameterNode.inputVolume)
+            return
+        report = json.loads(output.GetAttribute("MedSR.Report"))
+        self.devices.keep_used(report["device"])
+        if self.assessment.estimate is not None:
+            remember_speed(self.assessment.estimate, report)
+        self.trust.put_in_views(output, output.GetNodeReference("MedSR.Source"))
+        self._parameterNode.resultVolume = output
+
+    def onError(self, sentence: str, log: str = "") -> None:
+        """Called when the job has failed; the scene is as it was."""
+        self.setProcessingState(ProcessingState.Idle)
+        slicer.util.errorDisplay(sentence, detailedText=log)
+
+    def onCancelled(self) -> None:
+        """Called when the job has been cancelled; the scene is as it was."""
+        self.setProcessingState(ProcessingState.Idle, _("Cancelled: nothing was changed"))
+
+    def onCompareButton(self, checked: bool = False) -> None:
+        """Shows input, result and difference in linked views."""
+        with slicer.util.tryWithErrorDisplay(_("The volumes cannot be compared."), waitCursor=True):
+            self.trust.compare()
+
+    def onRestoreButton(self, checked: bool = False) -> None:
+        """Makes the slice views as they were before the result came."""
+        with slicer.util.tryWithErrorDisplay(_("The views cannot be restored."), waitCursor=False):
+            self.trust.restore(slicer.mrmlScene)
+
+
+class MedSRLogic(ScriptedLoadableModuleLogic):
+    """Enhances volumes and sequences, with or without a panel."""
+
+    def __init__(self) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        self._jobs = None
+
+    def getParameterNode(self) -> MedSRParameterNode:
+        """The scene's parameter node, typed."""
+        return MedSRParameterNode(super().getParameterNode())
+
+    def installPackages(self, prompt: bool = False) -> None:
+        """Installs the Python packages that are missing; does nothing where none is.
+
+        :param prompt: ask the user first
+        """
+        from MedSRLib.panel.packages import ensure_packages
+
+        ensure_packages(prompt=prompt)
+
+    def process(
+        self,
+        inputVolume: Any,
+        outputVolume: Any = None,
+        model: str = "auto",
+        *,
+        region: Any = None,
+        device: str = "auto",
+        precision: str = "auto",
+        fidelity: float | None = None,
+        consistency: bool = True,
+        uncertainty: bool = False,
+        progress: Callable[[float, str], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        waitForCompletion: bool = True,
+        listener: Any = None,
+    ) -> Any:
+        """Makes a volume sharper; the scene changes on success only. Needs no widget, view or answer from a user.
+
+        :param inputVolume: volume node, or sequence node of volumes; it is not changed
+        :param outputVolume: volume node to overwrite; None for a new one
+        :param model: name of an installed model, folder of a model, or "auto"
+        :param region: ROI node, to enhance what lies in its box; None for all of it
+        :param device: "auto", "cpu", "cuda", "cuda:N" or "mps"
+        :param precision: "auto", "float32", "float16" or "bfloat16"
+        :param fidelity: 1 faithful, 0 pleasing, for models that offer both; None for faithful
+        :param consistency: project the result onto volumes that agree with the input
+        :param uncertainty: also make a map that the result refers to as "MedSR.Uncertainty"; not for a sequence
+        :param progress: called with a fraction 0..1 and a message (while waiting)
+        :param cancelled: asked at every tile; true raises EnhancementCancelled (while waiting)
+        :param waitForCompletion: compute here and return the result. If false, compute in another process and return
+            None at once; Slicer's event loop then tells the listener
+        :param listener: a JobListener (while not waiting)
+        :return: the new node, of the input's kind; an output volume that was given is returned itself
+        :raises ValueError: input, output, region or model cannot be used; says what to do
+        :raises MedSRError: packages are missing, or memory ran out; says what to do
+        """
+        from MedSRLib.errors import InputError, ModelError, UsageError
+
+        options = {"device": device, "precision": precision, "fidelity": fidelity, "consistency": consistency}
+        isSequence = inputVolume is not None and inputVolume.IsA("vtkMRMLSequenceNode")
+        if isSequence and (outputVolume is not None or uncertainty):
+            raise ValueError("a sequence gives a new sequence without uncertainty maps: ask for neither of these")
+        if not isSequence:
+            options["uncertainty"] = uncertainty
+        try:
+            if not waitForCompletion:
+                self._backgroundJobs().start(inputVolume, outputVolume, model, region, options, listener)
+                return None
+            self._requirePackages()
+            options.update(roi_node=region, progress=progress, cancelled=cancelled)
+            if isSequence:
+                from MedSRLib.scene.sequences import process_sequence
+
+                return process_sequence(inputVolume, model, **options)
+            from MedSRLib.scene.process import process
+
+            return process(inputVolume, outputVolume, model, **options)
+        except (InputError, ModelError, UsageError) as error:
+            raise ValueError(str(error)) from error
+
+    def cancel(self) -> None:
+        """Cancels the job that is not waited for; its listener is told when it has ended."""
+        self._backgroundJobs().cancel()
+
+    def close(self) -> None:
+        """Ends the other process, and what it was doing; nobody is told."""
+        if self._jobs is not None:
+            self._jobs.close()
+
+    def _backgroundJobs(self) -> Any:
+        from MedSRLib.panel.background import BackgroundJobs
+
+        if self._jobs is None:
+            self._jobs = BackgroundJobs()
+        return self._jobs
+
+    def _requirePackages(self) -> None:
+        from MedSRLib.errors import MissingPackageError
+        from MedSRLib.panel.packages import missing_packages
+
+        missing = missing_packages()
+        if missing:
+            raise MissingPackageError(
+                f"packages are missing ({', '.join(missing)}): call MedSRLogic().installPackages() first, or enhance "
+                "one volume in the MedSR panel"
+            )
+
+
+class MedSRTest(ScriptedLoadableModuleTest):
+    """A quick check inside Slicer; Testing/Slicer holds the thorough ones."""
+
+    def setUp(self) -> None:
+        """Starts from an empty scene."""
+        slicer.mrmlScene.Clear()
+
+    def runTest(self) -> None:
+        """Runs all tests."""
+        for test in (self.test_RefusesWhatIsNoVolume, self.test_EnhancesARegionInPlace, self.test_PanelIsReady):
+            self.setUp()
+            test()
+        self.delayDisplay("Test passed")
+
+    def test_RefusesWhatIsNoVolume(self) -> None:
+        """Bad input gives ValueError and changes nothing."""
+        labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
+        count = slicer.mrmlScene.GetNumberOfNodes()
+        for bad in (None, labels):
+            with self.assertRaises(ValueError):
+                MedSRLogic().process(bad, waitForCompletion=False, listener=self)
+        self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), count)
+
+    def test_EnhancesARegionInPlace(self) -> None:
+        """The sample volume's middle becomes sharper where it is; without packages, a sentence says what is missing."""
+        import SampleData
+
+        from MedSRLib.errors import MissingPackageError
+        from MedSRLib.panel.packages import missing_packages
+
+        registerSampleData()
+        volume = SampleData.downloadSample("MedSR head, 1.5 mm")
+        bounds = [0.0] * 6
+        volume.GetRASBounds(bounds)
+        region = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode")
+        region.SetCenter([(bounds[0] + bounds[1]) / 2, (bounds[2] + bounds[3]) / 2, (bounds[4] + bounds[5]) / 2])
+        region.SetSize(48.0, 48.0, 4.0)
+        if missing_packages():
+            with self.assertRaises(MissingPackageError):
+                MedSRLogic().process(volume, region=region, device="cpu")
+            return
+        result = MedSRLogic().process(volume, region=region, device="cpu")
+        low, high = volume.GetSpacing(), result.GetSpacing()
+        for axis, factor in enumerate((2, 2, 1)):
+            self.assertAlmostEqual(low[axis] / high[axis], factor)
+        inner = [0.0] * 6
+        result.GetRASBounds(inner)
+        for axis in range(3):
+            self.assertGreater(inner[2 * axis] + 1e-3, bounds[2 * axis])
+            self.assertLess(inner[2 * axis + 1] - 1e-3, bounds[2 * axis + 1])
+        self.assertEqual(result.GetNodeReference("MedSR.Source"), volume)
+
+    def test_PanelIsReady(self) -> None:
+        """The panel opens, and enables Enhance when there is a volume."""
+        import SampleData
+
+        registerSampleData()
+        widget = slicer.util.getModuleWidget("MedSR")
+        widget.initializeParameterNode()
+        self.assertFalse(widget.ui.enhanceButton.enabled)
+        widget._parameterNode.inputVolume = SampleData.downloadSample("MedSR head, 1.5 mm")
+        self.assertTrue(widget.ui.enhanceButton.enabled)

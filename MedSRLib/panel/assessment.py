@@ -1,0 +1,80 @@
+"""What the panel says before anything runs: what will be gained, what it takes, or why it cannot be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from MedSRLib.errors import MedSRError
+from MedSRLib.panel.choices import manifest_for
+from MedSRLib.panel.choosers import DeviceChooser, ModelChooser
+from MedSRLib.panel.estimate import Estimate
+from MedSRLib.panel.packages import missing_packages
+from MedSRLib.panel.preview import preview
+from MedSRLib.scene.browsing import sequence_of
+
+
+class Assessment:
+    """Keeps the panel's texts up to date with the parameters, and what follows from them for a job.
+
+    ``missing`` packages, ``model`` to ask for, ``sequence`` that the input shows a frame of, and the ``estimate``.
+
+    Args:
+        ui: the panel's widgets by name.
+        models: list of models.
+        devices: list of devices.
+    """
+
+    def __init__(self, ui: Any, models: ModelChooser, devices: DeviceChooser) -> None:
+        self._ui = ui
+        self._models = models
+        self._devices = devices
+        self.missing: list[str] = []
+        self.model: str | None = None
+        self.sequence: Any = None
+        self.estimate: Estimate | None = None
+
+    def refresh(self) -> None:
+        """Looks again for models and packages; none is loaded."""
+        self._models.refresh()
+        self.missing = missing_packages()
+
+    def show(self, parameters: Any) -> str:
+        """Shows what follows from the parameters.
+
+        Args:
+            parameters: MedSRParameterNode.
+
+        Returns:
+            Why it cannot be done, or nothing.
+        """
+        ui = self._ui
+        ui.explanationLabel.text = parameters.improvement.explanation()
+        volume = parameters.inputVolume
+        self.sequence = None if volume is None else sequence_of(volume)
+        ui.allFramesCheckBox.visible = self.sequence is not None
+        ui.packagesLabel.visible = bool(self.missing)
+        ui.packagesLabel.text = _("Enhance will first install: {packages}").format(packages=", ".join(self.missing))
+        self.estimate, reason = None, ""
+        self.model = self._models.show(parameters.improvement, parameters.model)
+        try:
+            self.estimate = self._estimate(parameters)
+        except MedSRError as error:
+            reason = str(error)
+        ui.estimateLabel.text = reason if self.estimate is None else self.estimate.line()
+        return reason
+
+    def _estimate(self, parameters: Any) -> Estimate:
+        if self.model is None:
+            raise MedSRError(_("No model for this is installed: choose another one, or another improvement"))
+        manifest = manifest_for(self.model, self._devices.label)
+        self._ui.fidelitySlider.enabled = "perceptual" in manifest.weights
+        return preview(
+            parameters.inputVolume,
+            parameters.outputVolume,
+            parameters.region,
+            manifest,
+            self._devices.label,
+            uncertainty=parameters.uncertainty,
+        )
