@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from module_fixtures import application, module, open_panel  # noqa: F401 (fixtures; MedSR/MedSR.py among doubles)
 from scene_fixtures import add_transform, add_volume, scene  # noqa: F401 (fixtures; 3D Slicer's scene, for test_scene_*)
 
 from MedSRLib.models.catalogue import Model, save_model

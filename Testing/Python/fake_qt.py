@@ -1,23 +1,21 @@
 """The part of Slicer's ``qt`` module that a QProcess needs, over real processes, with an event loop that is pumped.
 
-It offers only names that a real Slicer 5.12.3 was seen to offer (``data/slicer_api_panel.json``), under the rules of
+It offers only names that a real Slicer 5.12.3 was seen to offer (``slicer_api``), under the rules of
 Qt 5: slots run in ``pump`` or from ``waitForFinished`` only, a child shares its parent's process group, ``finished``
 gives a crash as (signal number, 1), and a program that cannot be started gives ``errorOccurred`` alone.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import subprocess
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-API = json.loads((Path(__file__).parent / "data" / "slicer_api_panel.json").read_text(encoding="utf-8"))
+from slicer_api import members, namespace
 
 _calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 _timers: list[tuple[float, Callable[[], None]]] = []
@@ -36,9 +34,9 @@ class _Checked:
     """A class of Slicer's qt: defining a public name that the real class lacks is an error of this file."""
 
     def __init_subclass__(cls) -> None:
-        real = set(API["classes"][f"qt.{cls.__name__}"])
+        real = members(f"qt.{cls.__name__}")
         invented = {name for name in vars(cls) if not name.startswith("_")} - real
-        assert cls.__name__ in API["namespaces"]["qt"]
+        assert cls.__name__ in namespace("qt")
         assert not invented, f"qt.{cls.__name__} has no {invented}"
 
 
@@ -86,7 +84,7 @@ class QProcess(_Checked):
             "finished(int,QProcess::ExitStatus)",
             "errorOccurred(QProcess::ProcessError)",
         )
-        if signature not in known or signature.partition("(")[0] not in API["classes"]["qt.QProcess"]:
+        if signature not in known or signature.partition("(")[0] not in members("qt.QProcess"):
             raise ValueError(f"QProcess has no signal {signature}")
         self._slots[signature] = slot
 
