@@ -16,7 +16,7 @@ COMMANDS = {
     "batch": "enhance every volume below a folder",
     "evaluate": "measure models and classical methods on reference volumes",
     "compare": "draw methods side by side with zoom and difference",
-    "models": "list, show, verify and import models",
+    "models": "list, show, verify, import and export models",
     "train": "train a generator on your own volumes",
 }
 
