@@ -13,7 +13,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from fake_qt import API
+from slicer_api import namespace
 
 from MedSRLib.errors import MissingPackageError
 from MedSRLib.panel import packages
@@ -50,7 +50,7 @@ class Slicer:
 
     @staticmethod
     def _module(name: str, **functions: Callable[..., Any]) -> ModuleType:
-        assert set(functions) <= set(API["namespaces"][name])
+        assert set(functions) <= namespace(name)
         module = ModuleType(name)
         vars(module).update(functions)
         return module
