@@ -155,11 +155,8 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def exit(self) -> None:
-        """Called each time the user opens a different module."""
-        if self._parameterNode:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self._parameterNodeGuiTag = None
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._checkCanApply)
+        """Called each time the user opens a different module; what is running goes on."""
+        self._stopFollowing()
 
     def onSceneStartClose(self, caller: Any, event: Any) -> None:
         """Called just before the scene is closed: the result of what is running has no place to go any more."""
@@ -194,9 +191,7 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setParameterNode(self, inputParameterNode: MedSRParameterNode | None) -> None:
         """Observes a parameter node and connects it with the widgets."""
-        if self._parameterNode:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._checkCanApply)
+        self._stopFollowing()
         self._observeRegion(None)
         self._parameterNode = inputParameterNode
         if self._parameterNode:
@@ -204,6 +199,14 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.models.mark_improvements()
             self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._checkCanApply)
             self._checkCanApply()
+
+    def _stopFollowing(self) -> None:
+        """The widgets and the parameter node no longer follow each other."""
+        if self._parameterNodeGuiTag is None:
+            return
+        self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
+        self._parameterNodeGuiTag = None
+        self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._checkCanApply)
 
     def setProcessingState(self, state: ProcessingState, status: str = "") -> None:
         """The only place that decides what button, progress bar and status show while something goes on."""

@@ -228,6 +228,22 @@ def test_the_input_may_be_removed_in_mid_run(panel: Any, worker: Callable[[str],
     assert not panel.ui.compareButton.enabled
 
 
+@pytest.mark.filterwarnings("error:does not have observer")
+def test_a_job_goes_on_while_the_user_is_in_another_module(
+    panel: Any, worker: Callable[[str], None], scene: Any
+) -> None:
+    worker(ENHANCE.format(before="time.sleep(0.2)"))
+    panel.ui.enhanceButton.click()
+    panel.exit()
+    settle(panel)
+    panel.exit()  # Slicer calls it again when it quits
+    panel.enter()
+    assert panel._parameterNode.resultVolume.GetName() == "T1 MedSR x2"
+    assert panel.ui.compareButton.enabled
+    panel.ui.inputSelector.setCurrentNode(panel._parameterNode.resultVolume)
+    assert panel._parameterNode.inputVolume is panel._parameterNode.resultVolume
+
+
 def test_what_no_model_does_is_greyed_out_with_the_reason(panel: Any, module: ModuleType) -> None:
     box = panel.ui.improvementComboBox
     assert [box.itemText(n) for n in range(box.count)] == [one.label() for one in module.Improvement]

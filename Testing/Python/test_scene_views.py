@@ -37,6 +37,8 @@ def layout(scene: Any) -> Iterator[Any]:
                 logic.SetMRMLScene(scene)
                 logic.AddSliceNode(view.GetLayoutName())
                 view.SetDimensions(400, 300, 1)
+                slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
+                view.SetOrientation({"Green": "Coronal", "Yellow": "Sagittal"}.get(view.GetLayoutName(), "Axial"))
 
     layouts = slicer.vtkMRMLLayoutLogic()
     layouts.SetMRMLScene(scene)
@@ -70,7 +72,8 @@ def views(scene: Any) -> dict[str, tuple[Any, Any]]:
 
 
 def looks(view: Any) -> np.ndarray:
-    """Where a view looks, as one array."""
+    """Where a view looks, as one array; none of these tests turns a view away from its standard orientation."""
+    assert view.GetOrientation() in ("Axial", "Coronal", "Sagittal")
     matrix = slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS())
     return np.concatenate([matrix.ravel(), view.GetFieldOfView(), view.GetXYZOrigin()])
 
