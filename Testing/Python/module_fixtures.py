@@ -57,8 +57,8 @@ def open_panel(module: ModuleType) -> Iterator[Callable[[], Any]]:
 
 
 def settle(widget: Any) -> None:
-    """Lets Slicer's event loop run until nothing goes on in the panel."""
-    wait_until(lambda: widget._state.name == "Idle", fake_qt.pump)
+    """Lets Slicer's event loop run until nothing goes on in the panel; importing torch takes long on a busy machine."""
+    wait_until(lambda: widget._state.name == "Idle", fake_qt.pump, seconds=300)
 
 
 def ended(pid: int) -> bool:

@@ -102,10 +102,14 @@ def test_each_extension_variable_is_one_quoted_string_on_one_line() -> None:
 
 
 def test_what_the_addresses_name_is_in_the_repository() -> None:
-    icon = description(REPOSITORY / "MedSR.s4ext")["iconurl"].partition("/main/")[2]
-    content = (REPOSITORY / icon).read_bytes()
-    assert content[:8] == b"\x89PNG\r\n\x1a\n"
-    assert int.from_bytes(content[16:20]) == int.from_bytes(content[20:24]) == 128
+    said = description(REPOSITORY / "MedSR.s4ext")
+    icon, *screenshots = (
+        (REPOSITORY / address.partition("/main/")[2]).read_bytes()
+        for address in (said["iconurl"], *said["screenshoturls"].split())
+    )
+    for content in (icon, *screenshots):
+        assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    assert int.from_bytes(icon[16:20]) == int.from_bytes(icon[20:24]) == 128
 
 
 def test_the_installed_tree_is_the_library_the_module_and_the_resources(
