@@ -155,10 +155,6 @@ def test_the_modules_own_quick_test_passes(
 ) -> None:
     import slicer
 
-    from MedSRLib.models.catalogue import LITE, catalogued_folders
-
-    if LITE not in [folder.name for folder in catalogued_folders()]:
-        pytest.skip("the model inplane-x2-lite is not shipped yet")
     panel = open_panel()
     monkeypatch.setattr(slicer.util, "getModuleWidget", lambda name: panel)
     module.MedSRTest().runTest()
