@@ -8,11 +8,11 @@ import numpy as np
 import slicer
 
 from MedSRLib.volumes.files import guess_modality
+from MedSRLib.volumes.volume import DICOM_MODALITIES
 
 INSTANCE_UIDS = "DICOM.instanceUIDs"
 """Node attribute with the SOP instance UIDs of a volume that Slicer loaded from DICOM."""
 
-_DICOM_MODALITIES = {"CT": "CT", "MR": "MR", "US": "US", **dict.fromkeys(("CR", "DX", "MG", "RF", "XA"), "XR")}
 _QUANTITIES = {("DCM", "112031"): "CT", ("DCM", "110852"): "MR"}
 """Attenuation coefficient and MR signal intensity, as Slicer's DICOM reader states them."""
 _MODALITY_TAG = "0008,0060"
@@ -28,7 +28,7 @@ def modality_of(node: Any, voxels: np.ndarray) -> str:
     """
     said = _subject_hierarchy_modality(node) or _dicom_value(node, _MODALITY_TAG)
     if said:
-        return _DICOM_MODALITIES.get(said, "other")
+        return DICOM_MODALITIES.get(said, "other")
     quantity = node.GetVoxelValueQuantity()
     if quantity is not None:
         code = (quantity.GetCodingSchemeDesignator(), quantity.GetCodeValue())

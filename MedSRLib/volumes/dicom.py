@@ -17,9 +17,8 @@ import numpy as np
 from MedSRLib.errors import InputError
 from MedSRLib.volumes.geometry import LPS_TO_RAS
 from MedSRLib.volumes.itk import itk_without_warnings, one_line
-from MedSRLib.volumes.volume import Volume
+from MedSRLib.volumes.volume import DICOM_MODALITIES, Volume
 
-_MODALITIES = {"CT": "CT", "MR": "MR", "US": "US", **dict.fromkeys(("CR", "DX", "MG", "RF", "XA"), "XR")}
 _TAGS = [
     "BitsAllocated",
     "BitsStored",
@@ -81,7 +80,7 @@ def read_series(folder: str | Path, series: str | None = None) -> Volume:
     return Volume(
         _read_voxels(slices, folder),
         affine,
-        _MODALITIES.get(slices[0].tags.get("Modality", ""), "other"),
+        DICOM_MODALITIES.get(slices[0].tags.get("Modality", ""), "other"),
         float(thickness) if thickness is not None and thickness > 0 else None,
     )
 

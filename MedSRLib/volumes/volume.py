@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from monai.data import MetaTensor
 
 MODALITIES = ("CT", "MR", "US", "XR", "other")
+DICOM_MODALITIES = {"CT": "CT", "MR": "MR", "US": "US", **dict.fromkeys(("CR", "DX", "MG", "RF", "XA"), "XR")}
+"""DICOM's Modality (0008,0060) as one of ``MODALITIES``; every other one is "other"."""
 
 
 @dataclass(frozen=True, eq=False)
