@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from MedSRLib.acquisition.interpolation import back_project, interpolate
 from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.enhancement.enhancer import run_generator
 from MedSRLib.errors import MissingPackageError
 from MedSRLib.evaluation import metrics
+from MedSRLib.evaluation.classical import bspline, bspline_ibp
 from MedSRLib.evaluation.metrics import ScoringRule
 from MedSRLib.evaluation.picture import draw_comparison
 from MedSRLib.evaluation.study import acquire_low, crop_to_multiple
@@ -22,7 +22,6 @@ from MedSRLib.volumes.intensity import cast_like
 from MedSRLib.volumes.volume import Volume
 
 CLASSICAL = "B-spline + IBP"
-_CLASSICAL_ITERATIONS = 20
 
 
 def score_generator(
@@ -56,7 +55,7 @@ def score_generator(
         reference = crop_to_multiple(volume, acquisition)
         low = acquire_low(reference, acquisition)
         rule = ScoringRule.of(reference)
-        classical = _classical(low, reference.shape, acquisition)
+        classical = cast_like(bspline_ibp(low.voxels, reference.shape, acquisition), low.voxels.dtype)
         restored = run_generator(low, manifest, generator, device=device).volume.voxels  # type: ignore[arg-type]
         achieved = metrics.psnr(reference.voxels, restored, rule)
         figures[title] = {
@@ -68,7 +67,7 @@ def score_generator(
             "mean_shift": float(restored.mean(dtype=np.float64) - reference.voxels.mean(dtype=np.float64)) / rule.range,
         }
         if pictures is not None:
-            plain = cast_like(interpolate(low.voxels.astype(np.float32), reference.shape), low.voxels.dtype)
+            plain = cast_like(bspline(low.voxels, reference.shape, acquisition), low.voxels.dtype)
             panels = [("B-spline", plain), (CLASSICAL, classical), (manifest.name, restored)]
             _draw(reference, panels, best_axis(manifest.factors), pictures / f"{name}_{title.split('.')[0]}.png")
     means = {key: float(np.mean([one[key] for one in figures.values()])) for key in next(iter(figures.values()))}
@@ -110,11 +109,6 @@ def draw_history(history: list[dict[str, Any]], path: Path) -> None:
             gain_axes.annotate(f"{improvement:+.2f}", (x, level), textcoords="offset points", xytext=(0, 6), fontsize=7)
     gain_axes.set(xlabel="iteration", ylabel="PSNR dB on held-out volumes (gain over B-spline + IBP)")
     figure.savefig(path, dpi=110)
-
-
-def _classical(low: Volume, shape: tuple[int, ...], acquisition: AcquisitionModel) -> np.ndarray:
-    y = low.voxels.astype(np.float32)
-    return cast_like(back_project(interpolate(y, shape), y, acquisition, _CLASSICAL_ITERATIONS), low.voxels.dtype)
 
 
 def _draw(reference: Volume, panels: list[tuple[str, np.ndarray]], axis: int, path: Path) -> None:
