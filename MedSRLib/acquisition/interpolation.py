@@ -39,16 +39,29 @@ def interpolate(y: ArrayOrTensor, high_shape: Sequence[int]) -> ArrayOrTensor:
     return y
 
 
-def back_project(x: ArrayOrTensor, y: ArrayOrTensor, acquisition: AcquisitionModel, iterations: int) -> ArrayOrTensor:
+def back_project(
+    x: ArrayOrTensor,
+    y: ArrayOrTensor,
+    acquisition: AcquisitionModel,
+    iterations: int,
+    *,
+    floor: float | None = None,
+) -> ArrayOrTensor:
     """P: iterative back-projection (Irani and Peleg 1991), ``x += interp(y - A x)``, towards A x = y.
+
+    With a floor each step also projects onto the images that are nowhere below it (POCS: Youla and Webb 1982), so
+    that no step undershoots beside strong edges.
 
     Args:
         x: estimate of the anatomy, floating point, [..., k, j, i].
         y: the measurement [..., k, j, i].
         acquisition: A.
         iterations: steps; 3 bring most of the gain, 20 are the classical method of the evaluation.
+        floor: the smallest value that the anatomy can have; None: there is none.
     """
     n = min(3, x.ndim)
     for _ in range(iterations):
         x = x + interpolate(y - acquisition.apply(x, y.shape[-n:]), x.shape[-n:])
+        if floor is not None:
+            x = x.clip(floor)
     return x

@@ -109,6 +109,7 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
     """
     from MedSRLib.batch.plan import Settings
     from MedSRLib.enhancement.devices import resolve_device, resolve_precision
+    from MedSRLib.enhancement.plan import require_factor
     from MedSRLib.models.catalogue import resolve_model
 
     options = enhance_options(arguments)
@@ -118,6 +119,7 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
     model.load_generator(fidelity=options["fidelity"])
     if options["psf_fwhm"] is not None and not 0 < options["psf_fwhm"] < float("inf"):
         raise UsageError("--psf-fwhm must be a positive number: leave it out where the width is not known")
+    require_factor(model.manifest, options["factor"])
     return Settings(model, options, arguments.modality, arguments.uncertainty, arguments.report, arguments.format)
 
 

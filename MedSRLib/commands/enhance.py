@@ -48,6 +48,12 @@ def add_enhance_options(parser: argparse.ArgumentParser) -> None:
         help="point-spread width of the input in its own voxels, where it is known (default: the model's)",
     )
     parser.add_argument(
+        "--factor",
+        type=float,
+        metavar="K",
+        help="slices made of each slice by an isotropic model (default: as many as make voxels isotropic)",
+    )
+    parser.add_argument(
         "--modality", choices=("CT", "MR", "US", "XR", "other"), help="of the input, where its file does not say"
     )
     parser.add_argument("--force", action="store_true", help="also take volumes that look like label maps or are blank")
@@ -56,7 +62,7 @@ def add_enhance_options(parser: argparse.ArgumentParser) -> None:
 
 def enhance_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments of ``enhance`` from the options of ``add_enhance_options``."""
-    names = ("model", "device", "precision", "fidelity", "consistency", "psf_fwhm", "force")
+    names = ("model", "device", "precision", "fidelity", "consistency", "psf_fwhm", "factor", "force")
     return {name: getattr(arguments, name) for name in names}
 
 

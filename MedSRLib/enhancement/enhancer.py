@@ -18,7 +18,7 @@ from MedSRLib.errors import EnhancementCancelled
 from MedSRLib.models.catalogue import Model, resolve_model
 from MedSRLib.models.manifest import Manifest
 from MedSRLib.volumes.checks import require_enhanceable
-from MedSRLib.volumes.intensity import IntensityScaling, cast_like
+from MedSRLib.volumes.intensity import IntensityScaling, cast_like, smallest_possible
 from MedSRLib.volumes.volume import Volume
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def enhance(
     uncertainty: bool = False,
     roi: Sequence[int] | None = None,
     psf_fwhm: float | None = None,
+    factor: float | None = None,
     force: bool = False,
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
@@ -69,13 +70,16 @@ def enhance(
         model: name in the catalogue, model folder, or "auto".
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         precision: "auto", "float32", "float16" or "bfloat16", of the generator only.
-        fidelity: 1 for the faithful weights, 0 for the pleasing ones, between them an interpolation; None for 1.
+        fidelity: 1 for the faithful weights, 0 for the pleasing ones, between them an interpolation; None for what
+            the model says ("NAME@0.5"), else 1.
         consistency: project onto volumes that agree with the measurement (P).
         uncertainty: run the generator on flips and transpositions too: their mean is used, their spread returned.
             Takes eight times as long (four for transposition-free 3D).
         roi: voxel box (i0, i1, j0, j1, k0, k1), first voxel and one past the last. The result equals that part of
             the whole volume's result.
         psf_fwhm: in-plane point-spread width in voxels of the input, when it is known; None for the model's own.
+        factor: slices of the result for each slice of the input, "through-plane" models only; None makes slices as
+            far apart as the pixels.
         force: also take volumes that look like label maps.
         progress: called with a fraction 0..1 and a message.
         cancelled: asked before every tile.
@@ -101,9 +105,11 @@ def enhance(
         uncertainty=uncertainty,
         roi=roi,
         psf_fwhm=psf_fwhm,
+        factor=factor,
         progress=progress,
         cancelled=cancelled,
     )
+    fidelity = chosen.fidelity if fidelity is None else fidelity
     enhanced.report["model"]["fidelity"] = 1.0 if fidelity is None else fidelity
     return enhanced
 
@@ -119,6 +125,7 @@ def run_generator(
     uncertainty: bool = False,
     roi: Sequence[int] | None = None,
     psf_fwhm: float | None = None,
+    factor: float | None = None,
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
 ) -> Enhanced:
@@ -128,7 +135,7 @@ def run_generator(
         volume: the measurement.
         manifest: how the network wants its input and what its output means.
         generator: the network; moved to the device.
-        device, precision, consistency, uncertainty, roi, psf_fwhm, progress, cancelled: as for ``enhance``.
+        device, precision, consistency, uncertainty, roi, psf_fwhm, factor, progress, cancelled: as for ``enhance``.
     """
     import torch
 
@@ -145,8 +152,10 @@ def run_generator(
             progress(fraction, f"enhancing on {label}")
 
     started = time.monotonic()
-    plan = plan_enhancement(volume, manifest, roi=roi, psf_fwhm=psf_fwhm)
+    plan = plan_enhancement(volume, manifest, roi=roi, psf_fwhm=psf_fwhm, factor=factor)
     scaling = IntensityScaling.fit(volume.voxels, volume.modality)
+    smallest = smallest_possible(volume.voxels, volume.modality)
+    floor = None if smallest is None else (smallest - scaling.offset) / scaling.width
     target = resolve_device(device)
     label = device_label(target)
     tiled = TiledGenerator(
@@ -172,7 +181,7 @@ def run_generator(
         x = slab.output
         if manifest.predicts == "residual":
             x = x + base_image(measured, shape, plan.acquisition, manifest.base_iterations)
-        x = back_project(x, measured, plan.acquisition, iterations)
+        x = back_project(x, measured, plan.acquisition, iterations, floor=floor)
         result = cast_like(scaling.restore(x.numpy()), volume.voxels.dtype)
         deviation = None if slab.spread is None else slab.spread * scaling.width
         source, kept = _overlap(slab.high, plan.cut)

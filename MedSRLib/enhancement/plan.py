@@ -42,7 +42,12 @@ class Plan:
 
 
 def plan_enhancement(
-    volume: Volume, manifest: Manifest, *, roi: Sequence[int] | None = None, psf_fwhm: float | None = None
+    volume: Volume,
+    manifest: Manifest,
+    *,
+    roi: Sequence[int] | None = None,
+    psf_fwhm: float | None = None,
+    factor: float | None = None,
 ) -> Plan:
     """Checks that a model fits a volume and says what it will do.
 
@@ -51,15 +56,17 @@ def plan_enhancement(
         manifest: of the model.
         roi: voxel box (i0, i1, j0, j1, k0, k1), first voxel and one past the last; None for the whole volume.
         psf_fwhm: point-spread width in low-resolution voxels; None for the model's own.
+        factor: of a through-plane model; None makes slices as far apart as the pixels.
 
     Raises:
         InputError: the volume has too few slices, or is isotropic already, for a through-plane model.
-        UsageError: the region is empty or outside the volume.
+        UsageError: the region is empty or outside the volume, or the factor is not one of the model's.
     """
-    acquisition = _acquisition(volume, manifest, psf_fwhm)
+    acquisition = _acquisition(volume, manifest, psf_fwhm, factor)
     box = _region(volume, roi)
     full = acquisition.high_shape(volume.shape)
     reach = manifest.halo + _BACK_PROJECTION_REACH
+    multiple = manifest.arguments.get("unshuffle", 1)
     context, cut, kept = [], [], []
     for axis, (wanted, n, n_high) in enumerate(zip(box, volume.shape, full, strict=True)):
         scale = n_high / n
@@ -69,6 +76,8 @@ def plan_enhancement(
         if scale != round(scale):
             around = n
         start, stop = max(0, wanted.start - around), min(n, wanted.stop + around)
+        # Pixel-unshuffle groups voxels from the image's first one, or when it is flipped from its last.
+        start, stop = start - start % multiple, stop + (n - stop) % multiple
         first, last = int(np.floor(wanted.start * scale)), int(np.ceil(wanted.stop * scale))
         context.append(slice(start, stop))
         kept.append(slice(first, last))
@@ -85,21 +94,33 @@ def plan_enhancement(
     )
 
 
-def _acquisition(volume: Volume, manifest: Manifest, psf_fwhm: float | None) -> AcquisitionModel:
+def require_factor(manifest: Manifest, factor: float | None) -> None:
+    """Raises UsageError when a model does not take the factor that was asked for; None asks for none."""
+    if factor is None:
+        return
+    if manifest.factor_range is None:
+        raise UsageError(f"{manifest.name} has a factor of its own: leave the factor out, or take an isotropic model")
+    low, high = manifest.factor_range
+    if not low <= factor <= high:
+        raise UsageError(f"{manifest.name} takes factors from {low:g} to {high:g}, not {factor:g}")
+
+
+def _acquisition(volume: Volume, manifest: Manifest, psf_fwhm: float | None, factor: float | None) -> AcquisitionModel:
     fwhm = manifest.in_plane_fwhm if psf_fwhm is None else psf_fwhm
     i, j, k = volume.spacing
     thickness = volume.slice_thickness or k
+    require_factor(manifest, factor)
     if manifest.task != "through-plane":
         return AcquisitionModel(manifest.factors, in_plane_fwhm=fwhm, slice_thickness=thickness / k)
     if volume.shape[0] < 2:
         raise InputError(
             f"{manifest.name} makes slices between slices, and this volume has one: choose a volume of several"
         )
-    factor = k / min(i, j)
-    if factor < _ALREADY_ISOTROPIC:
-        raise InputError(f"the slices are {k:g} mm apart and the pixels {min(i, j):g} mm: it is isotropic already")
-    assert manifest.factor_range is not None
-    factor = min(factor, manifest.factor_range[1])
+    if factor is None:
+        assert manifest.factor_range is not None
+        factor = min(k / min(i, j), manifest.factor_range[1])
+        if factor < _ALREADY_ISOTROPIC:
+            raise InputError(f"the slices are {k:g} mm apart and the pixels {min(i, j):g} mm: it is isotropic already")
     return AcquisitionModel((1, 1, factor), in_plane_fwhm=fwhm, slice_thickness=thickness / k)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 CT_AIR = -1000.0
 CT_RANGE = 2000.0
+CT_PADDING = -1024.0
 _LARGEST_PERCENTILE_SAMPLE = 2**24
 
 
@@ -52,6 +53,22 @@ class IntensityScaling:
     def restore(self, normalised: np.ndarray) -> np.ndarray:
         """The inverse of ``normalise``, in float32: equation 5."""
         return np.asarray(normalised, np.float32) * np.float32(self.width) + np.float32(self.offset)
+
+
+def smallest_possible(voxels: np.ndarray, modality: str) -> float | None:
+    """The smallest value the anatomy behind a measurement can have, where physics says one.
+
+    Args:
+        voxels: the measurement, finite.
+        modality: one of ``MedSRLib.volumes.volume.MODALITIES``.
+
+    Returns:
+        CT: -1024 HU, or the padding below it; else 0 for magnitudes, which are nowhere negative; else None.
+    """
+    smallest = float(voxels.min())
+    if modality == "CT":
+        return min(CT_PADDING, smallest)
+    return 0.0 if smallest >= 0 else None
 
 
 def cast_like(values: np.ndarray, dtype: np.dtype | type) -> np.ndarray:

@@ -32,6 +32,7 @@ OPTIONS = {
     "fidelity": None,
     "consistency": True,
     "psf_fwhm": None,
+    "factor": None,
     "force": False,
 }
 

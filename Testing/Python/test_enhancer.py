@@ -131,6 +131,20 @@ def test_a_small_region_of_a_large_slice_equals_that_part_of_the_whole(tiny_mode
     assert np.abs(part.astype(int) - whole[10:12, 56:72, 56:72]).max() <= 1
 
 
+@pytest.mark.parametrize("start", [33, 34])
+@pytest.mark.parametrize("uncertainty", [False, True])
+def test_a_region_begins_where_an_unshuffling_network_groups_its_voxels(
+    start: int, uncertainty: bool, tmp_path: Path, smooth_volume: MakeVolume
+) -> None:
+    """From an odd voxel on, or turned round from an odd number before the end, it would see other groups of four."""
+    model = make_tiny_model(tmp_path / "unshuffled", arguments={"unshuffle": 2, "blocks": 0})
+    volume = smooth_volume((2, 68, 69))
+    roi = (start, start + 3, start - 2, start + 2, 0, 2)
+    whole, part = (enhance(volume, model, roi=box, uncertainty=uncertainty).volume.voxels for box in (None, roi))
+    expected = whole[:, 2 * start - 4 : 2 * start + 4, 2 * start : 2 * start + 6]
+    assert np.abs(part.astype(int) - expected).max() <= 1
+
+
 @pytest.mark.parametrize("roi", [(0, 0, 0, 5, 0, 5), (0, 19, 0, 5, 0, 5), (-1, 4, 0, 5, 0, 5)])
 def test_a_region_outside_the_volume_is_refused(
     tiny_model: Model, smooth_volume: MakeVolume, roi: tuple[int, ...]
@@ -225,6 +239,42 @@ def test_the_point_spread_width_can_be_given(tiny_model: Model, smooth_volume: M
     narrow = enhance(volume, tiny_model, psf_fwhm=0.7)
     assert narrow.report["psf_fwhm"] == 0.7
     assert not np.array_equal(narrow.volume.voxels, enhance(volume, tiny_model).volume.voxels)
+
+
+@pytest.mark.parametrize(("modality", "floor"), [("MR", 0), ("CT", -1024)])
+def test_values_do_not_fall_below_what_is_possible(
+    tiny_model: Model, smooth_volume: MakeVolume, modality: str, floor: int
+) -> None:
+    """A bright square beside air or padding: projection alone undershoots there."""
+    volume = smooth_volume((3, 24, 24), modality=modality)
+    voxels = np.full(volume.shape, floor, np.int16)
+    voxels[:, 6:18, 6:18] = floor + 1500 + np.arange(12)
+    square = volume.with_voxels(voxels)
+    assert enhance(square, tiny_model, consistency=False).volume.voxels.min() < floor
+    assert enhance(square, tiny_model).volume.voxels.min() == floor
+
+
+def test_the_factor_of_a_through_plane_result_can_be_chosen(
+    through_plane_model: Model, smooth_volume: MakeVolume
+) -> None:
+    volume = smooth_volume((6, 20, 20))
+    enhanced = enhance(volume, through_plane_model, factor=2.5)
+    assert enhanced.volume.shape == (15, 20, 20)
+    assert enhanced.report["factors"] == [1, 1, 2.5]
+    assert same_field_of_view(volume, enhanced.volume)
+
+
+@pytest.mark.parametrize("factor", [1.2, 9])
+def test_a_factor_the_model_was_not_made_for_is_refused(
+    through_plane_model: Model, smooth_volume: MakeVolume, factor: float
+) -> None:
+    with pytest.raises(UsageError, match=r"takes factors from 1\.5 to 8"):
+        enhance(smooth_volume(), through_plane_model, factor=factor)
+
+
+def test_a_model_with_a_factor_of_its_own_takes_no_other(tiny_model: Model, smooth_volume: MakeVolume) -> None:
+    with pytest.raises(UsageError, match="a factor of its own"):
+        enhance(smooth_volume(), tiny_model, factor=3)
 
 
 def test_an_image_predicting_model_is_not_added_to_the_interpolation(tmp_path: Path, smooth_volume: MakeVolume) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from MedSRLib.volumes.intensity import IntensityScaling, cast_like
+from MedSRLib.volumes.intensity import IntensityScaling, cast_like, smallest_possible
 
 INTEGERS = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
 FLOATS = [np.float16, np.float32, np.float64]
@@ -125,6 +125,13 @@ def test_the_largest_and_smallest_values_stay_at_the_limits(kind: type) -> None:
     limits = np.iinfo(kind)
     assert int(low) == limits.min
     assert limits.max * (1 - 1e-7) <= int(high) <= limits.max
+
+
+def test_anatomy_behind_magnitudes_is_not_negative_and_behind_hu_not_below_air() -> None:
+    assert smallest_possible(np.array([3, 900]), "MR") == 0.0
+    assert smallest_possible(np.array([-1.5, 900.0]), "MR") is None
+    assert smallest_possible(np.array([-800, 900]), "CT") == -1024.0
+    assert smallest_possible(np.array([-3024, 900]), "CT") == -3024.0
 
 
 def test_floats_are_only_cast() -> None:
