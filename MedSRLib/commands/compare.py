@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="METHOD",
         help="a classical method (nearest, linear, bspline, lanczos4, bspline-unsharp, clahe, bspline-ibp), "
-        "a model, or a volume file that is already enhanced",
+        "a model (NAME@0: its perceptual weights), or a volume file that is already enhanced",
     )
     parser.add_argument("--png", type=Path, required=True, metavar="FILE", help="the picture")
     parser.add_argument("--reference", type=Path, metavar="FILE", help="the true high-resolution volume")
@@ -110,5 +110,5 @@ def _column(meaning: str | Path | Model, low: Volume) -> Column:
         return Column(meaning.name, volume=read_volume(meaning))
     from MedSRLib.enhancement.enhancer import enhance
 
-    with progress_bar(meaning.manifest.name) as progress:
-        return Column(meaning.manifest.name, volume=enhance(low, meaning, progress=progress).volume)
+    with progress_bar(meaning.title) as progress:
+        return Column(meaning.title, volume=enhance(low, meaning, progress=progress).volume)

@@ -7,9 +7,10 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from MedSRLib import __version__
+from MedSRLib.acquisition.operator import Profile
 from MedSRLib.commands.progress import progress_bar
 from MedSRLib.commands.targets import require_target
 from MedSRLib.errors import EnhancementCancelled, MedSRError, UsageError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 SOME_FAILED = 4
 _DEFAULT_METHODS = ("bspline",)
-_HEADER = f"{'':<22}{'PSNR dB':>9}{'gain dB':>9}{'SSIM':>8}{'SSIM fg':>9}{'NRMSE':>9}{'HFEN':>8}"
+_HEADER = f"{'':<22}{'PSNR dB':>9}{'gain dB':>9}{'SSIM':>8}{'SSIM fg':>9}{'NRMSE':>9}{'HFEN':>8}{'edges':>7}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="NAME",
-        help="models to measure, by name or folder; by default those installed for the task",
+        help="models to measure, by name or folder, NAME@0 with the perceptual weights; by default those installed "
+        "for the task",
     )
     parser.add_argument(
         "--methods",
@@ -53,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         metavar="W",
         help="true width of the simulated acquisition in low-resolution voxels; methods go on assuming 1",
+    )
+    parser.add_argument(
+        "--profile",
+        choices=get_args(Profile),
+        default="gaussian",
+        help="true point spread of the simulated acquisition; methods go on assuming gaussian",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps, for the models")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures here")
@@ -73,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         require_target(arguments.json, ".json", overwrite=arguments.overwrite, inputs=arguments.references)
     if not 0 < arguments.psf_fwhm < float("inf"):
         raise UsageError("--psf-fwhm must be a positive number: 1 is the nominal width")
+    title = _title(arguments.task, arguments.psf_fwhm, arguments.profile)
     acquisition = parse_task(arguments.task)
     methods = choose_methods(arguments.methods)
     models = choose_models(arguments.model, arguments.task)
@@ -87,6 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
                     methods=methods,
                     models=models,
                     true_width=arguments.psf_fwhm,
+                    true_profile=arguments.profile,
                     device=arguments.device,
                     progress=progress,
                 )
@@ -96,10 +106,10 @@ def run(arguments: argparse.Namespace) -> int:
             failed[str(path)] = error
             print(f"medsr: {error}" if path.name in str(error) else f"medsr: {path.name}: {error}", file=sys.stderr)
             continue
-        print(volume_table(path.name, arguments.task, arguments.psf_fwhm, done[str(path)]), flush=True)
+        print(volume_table(path.name, title, done[str(path)]), flush=True)
     means = mean_scores(list(done.values()))
     if len(done) > 1:
-        print(mean_table(arguments.task, arguments.psf_fwhm, list(done.values()), means))
+        print(mean_table(title, list(done.values()), means))
     if done and arguments.json is not None:
         _write_json(arguments, acquisition.factors, done, failed, means)
     if failed:
@@ -142,7 +152,7 @@ def choose_models(names: Sequence[str], task: str) -> list[Model]:
     return models
 
 
-def volume_table(name: str, task: str, width: float, volume: VolumeScores) -> str:
+def volume_table(name: str, title: str, volume: VolumeScores) -> str:
     """The scores of one volume with the range, mask and factors they were computed with."""
     from MedSRLib.evaluation.metrics import ssim_step
 
@@ -151,21 +161,21 @@ def volume_table(name: str, task: str, width: float, volume: VolumeScores) -> st
     unit = "HU" if volume.rule.modality == "CT" else "grey levels"
     lines = [
         "",
-        f"{name}: {_task_text(task, width)}, {low} voxels restored to {shape} ({_factors(volume)})",
+        f"{name}: {title}, {low} voxels restored to {shape} ({_factors(volume)})",
         f"{volume.rule.describe()}",
         f"SSIM of whole slices ({f'1 in {step}' if step > 1 else 'all'}) and of their foreground (fg); "
-        f"|Ax-y| and shift in {unit}",
+        f"edge energy over the reference's; |Ax-y| and shift in {unit}",
         f"{_HEADER}{'|Ax-y|':>9}{'shift':>9}{'seconds':>9}",
         *(_row(score, volume.scores, volume.rule.range) for score in volume.scores),
     ]
     return "\n".join(lines)
 
 
-def mean_table(task: str, width: float, volumes: Sequence[VolumeScores], means: Sequence[Score]) -> str:
+def mean_table(title: str, volumes: Sequence[VolumeScores], means: Sequence[Score]) -> str:
     """The means over all volumes; |Ax-y| and shift as a share of each volume's range."""
     lines = [
         "",
-        f"mean of {len(volumes)} volumes: {_task_text(task, width)} ({_factors(volumes[0])})",
+        f"mean of {len(volumes)} volumes: {title} ({_factors(volumes[0])})",
         "ranges and foregrounds as above; |Ax-y| and shift in % of the range",
         f"{_HEADER}{'|Ax-y|':>9}{'shift':>9}{'seconds':>9}",
         *(_row(score, means, 100.0) for score in means),
@@ -180,12 +190,16 @@ def _row(score: Score, rows: Sequence[Score], unit: float) -> str:
     baseline = next(row.psnr for row in rows if row.name == BASELINE)
     return (
         f"{score.name:<22}{score.psnr:>9.2f}{score.psnr - baseline:>+9.2f}{score.ssim:>8.4f}"
-        f"{score.ssim_foreground:>9.4f}{score.nrmse:>9.4f}{score.hfen:>8.4f}"
+        f"{score.ssim_foreground:>9.4f}{score.nrmse:>9.4f}{score.hfen:>8.4f}{score.edge_energy:>7.3f}"
         f"{unit * score.consistency_share:>9.3f}{unit * score.mean_shift_share:>+9.3f}{score.seconds:>9.1f}"
     )
 
 
-def _task_text(task: str, width: float) -> str:
+def _title(task: str, width: float, profile: str) -> str:
+    """The task, and what about the simulated acquisition the methods are not told."""
+    if profile != "gaussian":
+        truth = "k-space truncation" if profile == "kspace" else f"{profile} of width {width:g}"
+        return f"{task}, truly a {truth} where methods assume gaussian of width 1"
     return task if width == 1 else f"{task}, true width {width:g} where methods assume 1"
 
 
@@ -208,6 +222,7 @@ def _write_json(
         "task": arguments.task,
         "factors": list(factors),
         "psf_fwhm": arguments.psf_fwhm,
+        "profile": arguments.profile,
         "baseline": BASELINE,
         "volumes": [{"reference": name, **volume.to_json()} for name, volume in done.items()],
         "mean": [score.to_json() for score in means],

@@ -11,7 +11,18 @@ import numpy as np
 
 from MedSRLib.evaluation.metrics import ScoringRule, ssim_step
 
-_AVERAGED = ("psnr", "ssim", "ssim_foreground", "nrmse", "hfen", "consistency_share", "mean_shift_share", "seconds")
+_AVERAGED = (
+    "psnr",
+    "ssim",
+    "ssim_foreground",
+    "nrmse",
+    "hfen",
+    "edge_energy",
+    "consistency_share",
+    "mean_shift_share",
+    "volume_shift_share",
+    "seconds",
+)
 
 
 @dataclass(frozen=True)
@@ -25,12 +36,15 @@ class Score:
         ssim_foreground: mean over the foreground pixels.
         nrmse: RMS error over the foreground, parts of the range.
         hfen: high-frequency error norm, 0 is perfect.
+        edge_energy: RMS gradient over the reference's: below 1 blurred, above 1 too sharp.
         consistency: RMS of A x - y, in the volume's units; None in a mean, whose volumes have different units.
         consistency_share: the same in parts of the range.
         mean_shift: mean error over the foreground, in the volume's units; None in a mean.
         mean_shift_share: the same in parts of the range.
+        volume_shift_share: mean error over the whole volume in parts of the range: in a foreground that was cut out
+            of the reference every blur looks like a shift.
         seconds: wall time of the restoration.
-        model_sha256: of a model's fidelity weights; None for a classical method.
+        model_sha256: of each set of a model's weights that was used; None for a classical method.
     """
 
     name: str
@@ -39,12 +53,14 @@ class Score:
     ssim_foreground: float
     nrmse: float
     hfen: float
+    edge_energy: float
     consistency: float | None
     consistency_share: float
     mean_shift: float | None
     mean_shift_share: float
+    volume_shift_share: float
     seconds: float
-    model_sha256: str | None = None
+    model_sha256: dict[str, str] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Fields as JSON holds them: an infinite PSNR (no error at all) becomes null."""

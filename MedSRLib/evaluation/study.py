@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from MedSRLib.acquisition.operator import AcquisitionModel
+from MedSRLib.acquisition.operator import AcquisitionModel, Profile
 from MedSRLib.errors import EnhancementCancelled, InputError, ModelError, UsageError
 from MedSRLib.evaluation import metrics
 from MedSRLib.evaluation.classical import METHODS
@@ -30,6 +30,7 @@ _FIXED_TASKS = {
     "volumetric-x2": (2.0, 2.0, 2.0),
 }
 _FEWEST_VOXELS = 2
+_LEAST_EDGES = 1e-12
 
 
 def parse_task(text: str) -> AcquisitionModel:
@@ -50,9 +51,16 @@ def parse_task(text: str) -> AcquisitionModel:
     raise UsageError(f"there is no task {text!r}: choose {known} or through-plane:K with K above 1")
 
 
-def widened(acquisition: AcquisitionModel, width: float) -> AcquisitionModel:
-    """The same sampling with another point-spread width and slice thickness, in low-resolution voxels."""
-    return replace(acquisition, in_plane_fwhm=width, slice_thickness=width)
+def truly(acquisition: AcquisitionModel, width: float, profile: Profile) -> AcquisitionModel:
+    """The same sampling by another point spread: its width in low-resolution voxels and its profile, along every axis
+    that is sampled."""
+    return replace(
+        acquisition,
+        in_plane_fwhm=width,
+        slice_thickness=width,
+        in_plane_profile=profile,
+        slice_profile=profile,
+    )
 
 
 def fits_task(model: Model, acquisition: AcquisitionModel) -> bool:
@@ -65,8 +73,15 @@ def fits_task(model: Model, acquisition: AcquisitionModel) -> bool:
 
 
 def models_for_task(acquisition: AcquisitionModel) -> list[Model]:
-    """The catalogue's models for an acquisition's factors; those not made for medical images only when named."""
-    return [m for m in available_models() if m.manifest.domain["modalities"] and fits_task(m, acquisition)]
+    """The catalogue's models for an acquisition's factors, with fidelity weights and, where there are any, with
+    perceptual ones; those not made for medical images only when named."""
+    fitting = [m for m in available_models() if m.manifest.domain["modalities"] and fits_task(m, acquisition)]
+    return [
+        weights
+        for model in fitting
+        for weights in (model, replace(model, fidelity=0.0))
+        if weights.fidelity is None or "perceptual" in model.manifest.weights
+    ]
 
 
 def crop_to_multiple(volume: Volume, acquisition: AcquisitionModel) -> Volume:
@@ -113,6 +128,7 @@ def evaluate_volume(
     methods: Sequence[str],
     models: Sequence[Model] = (),
     true_width: float = 1.0,
+    true_profile: Profile = "gaussian",
     device: str = "auto",
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
@@ -126,6 +142,7 @@ def evaluate_volume(
         models: run through ``enhance``.
         true_width: point-spread width and slice thickness of the simulated acquisition in low-resolution voxels.
             Other than 1 it shows what a wrong assumption costs: methods are not told, consistency uses the truth.
+        true_profile: its profile; "kspace" is a truncated MR acquisition, which has no width.
         device: for the models.
         progress: called with the fraction done and what is done now.
         cancelled: asked before every method and at every tile.
@@ -138,9 +155,9 @@ def evaluate_volume(
     require_enhanceable(reference)
     reference = crop_to_multiple(reference, acquisition)
     rule = ScoringRule.of(reference)
-    truth = widened(acquisition, true_width)
+    truth = truly(acquisition, true_width, true_profile)
     low = _of_thickness(acquire_low(reference, truth), acquisition)
-    restorers = [*((name, None) for name in methods), *((model.manifest.name, model) for model in models)]
+    restorers = [*((name, None) for name in methods), *((model.title, model) for model in models)]
     scores = []
     for index, (name, model) in enumerate(restorers):
         if cancelled is not None and cancelled():
@@ -152,11 +169,12 @@ def evaluate_volume(
             voxels = METHODS[name](low.voxels, reference.shape, acquisition)
             estimate = cast_like(voxels, low.voxels.dtype)
         else:
-            estimate = _enhance(low, model, device, report, cancelled)
+            factor = acquisition.factors[2] if model.manifest.factor_range is not None else None
+            estimate = _enhance(low, model, factor, device, report, cancelled)
         seconds = time.perf_counter() - start
         if estimate.shape != reference.shape:
             raise ModelError(f"the model {name} gave shape {estimate.shape}, not {reference.shape}: leave it out")
-        sha256 = None if model is None else model.manifest.weights["fidelity"]["sha256"]
+        sha256 = None if model is None else model.hashes_in_use
         scores.append(_score(name, reference, estimate, low, truth, rule, seconds, sha256))
     if progress is not None:
         progress(1.0, "")
@@ -171,10 +189,12 @@ def _of_thickness(low: Volume, acquisition: AcquisitionModel) -> Volume:
     return replace(low, slice_thickness=acquisition.slice_thickness * low.spacing[2])
 
 
-def _enhance(low: Volume, model: Model, device: str, progress: Progress, cancelled: Cancelled | None) -> np.ndarray:
+def _enhance(
+    low: Volume, model: Model, factor: float | None, device: str, progress: Progress, cancelled: Cancelled | None
+) -> np.ndarray:
     from MedSRLib.enhancement.enhancer import enhance
 
-    enhanced = enhance(low, model, device=device, progress=progress, cancelled=cancelled)
+    enhanced = enhance(low, model, factor=factor, device=device, progress=progress, cancelled=cancelled)
     voxels: np.ndarray = enhanced.volume.voxels
     return voxels
 
@@ -197,7 +217,7 @@ def _score(
     acquisition: AcquisitionModel,
     rule: ScoringRule,
     seconds: float,
-    sha256: str | None,
+    sha256: dict[str, str] | None,
 ) -> Score:
     similarity = metrics.ssim(reference.voxels, estimate, rule)
     consistency = metrics.consistency_rmse(estimate, low.voxels, acquisition)
@@ -209,10 +229,13 @@ def _score(
         ssim_foreground=similarity.foreground,
         nrmse=metrics.nrmse(reference.voxels, estimate, rule),
         hfen=metrics.hfen(reference.voxels, estimate, rule),
+        edge_energy=metrics.edge_energy(estimate) / max(metrics.edge_energy(reference.voxels), _LEAST_EDGES),
         consistency=consistency,
         consistency_share=consistency / rule.range,
         mean_shift=shift,
         mean_shift_share=shift / rule.range,
+        volume_shift_share=float(estimate.mean(dtype=np.float64) - reference.voxels.mean(dtype=np.float64))
+        / rule.range,
         seconds=seconds,
         model_sha256=sha256,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,10 +29,22 @@ WeightsName = Literal["fidelity", "perceptual"]
 
 @dataclass(frozen=True)
 class Model:
-    """A model folder and what its manifest says."""
+    """A model folder and what its manifest says.
+
+    Args:
+        folder: with the manifest and the weights.
+        manifest: as read.
+        fidelity: alpha of the weights that are loaded where nothing else is said; None for the fidelity weights.
+    """
 
     folder: Path
     manifest: Manifest
+    fidelity: float | None = None
+
+    @property
+    def title(self) -> str:
+        """The name, with "@" and the fidelity where one is set; ``find_model`` understands it."""
+        return self.manifest.name if self.fidelity is None else f"{self.manifest.name}@{self.fidelity:g}"
 
     @classmethod
     def read(cls, folder: Path) -> Model:
@@ -42,17 +55,24 @@ class Model:
         """
         return cls(Path(folder), Manifest.read(folder))
 
+    @property
+    def hashes_in_use(self) -> dict[str, str]:
+        """SHA-256 of each set of weights that its own fidelity takes from."""
+        unused = {None: "perceptual", 1.0: "perceptual", 0.0: "fidelity"}.get(self.fidelity, "")
+        return {name: entry["sha256"] for name, entry in self.manifest.weights.items() if name != unused}
+
     def load_generator(self, *, fidelity: float | None = None) -> Generator:
         """The network with its weights, float32, on the CPU, in evaluation mode.
 
         Args:
             fidelity: alpha of the weight interpolation ``alpha W_fidelity + (1 - alpha) W_perceptual`` (ESRGAN,
-                section 3.4): 1 is faithful, 0 is pleasing. None: the fidelity weights.
+                section 3.4): 1 is faithful, 0 is pleasing. None: the model's own ``fidelity``.
 
         Raises:
             UsageError: ``fidelity`` is not within 0..1.
             ModelError: a file is missing, changed, does not fit the architecture, or there are no perceptual weights.
         """
+        fidelity = self.fidelity if fidelity is None else fidelity
         if fidelity is not None and not 0 <= fidelity <= 1:
             raise UsageError(f"fidelity must lie between 0 and 1, not {fidelity}")
         state = self._weights("fidelity")
@@ -133,10 +153,14 @@ def find_model(name_or_folder: str | Path) -> Model:
 
     Args:
         name_or_folder: a word is looked up in the catalogue first; anything with a path separator is a folder.
+            "NAME@0.5" is the model at fidelity 0.5.
 
     Raises:
         ModelError: there is no such model (the sentence lists those there are), or its manifest is damaged.
     """
+    name, at, fidelity = str(name_or_folder).rpartition("@")
+    if at and re.fullmatch(r"0|1|[01]?\.\d+", fidelity):
+        return replace(find_model(name), fidelity=float(fidelity))
     folders = catalogued_folders()
     for folder in folders:
         if folder.name == str(name_or_folder):

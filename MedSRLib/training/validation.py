@@ -63,26 +63,17 @@ def score_generator(
             "gain": achieved - metrics.psnr(reference.voxels, classical, rule),
             "ssim": metrics.ssim(reference.voxels, restored, rule).whole,
             "consistency": metrics.consistency_rmse(restored, low.voxels, acquisition) / rule.range,
-            "edge_energy": edge_energy(restored) / edge_energy(reference.voxels),
+            "edge_energy": metrics.edge_energy(restored) / metrics.edge_energy(reference.voxels),
             "mean_shift": float(restored.mean(dtype=np.float64) - reference.voxels.mean(dtype=np.float64)) / rule.range,
         }
         if pictures is not None:
             plain = cast_like(bspline(low.voxels, reference.shape, acquisition), low.voxels.dtype)
             panels = [("B-spline", plain), (CLASSICAL, classical), (manifest.name, restored)]
-            _draw(reference, panels, best_axis(manifest.factors), pictures / f"{name}_{title.split('.')[0]}.png")
+            file = f"{name}_{title.split('.')[0].replace('/', '_')}.png"
+            _draw(reference, panels, best_axis(manifest.factors), pictures / file)
     means = {key: float(np.mean([one[key] for one in figures.values()])) for key in next(iter(figures.values()))}
     means["mean_shift"] = max((one["mean_shift"] for one in figures.values()), key=abs)
     return {**means, "volumes": figures}
-
-
-def edge_energy(voxels: np.ndarray) -> float:
-    """Root mean square of the differences between neighbours, over all axes longer than one voxel."""
-    squares = [
-        float(np.mean(np.diff(voxels.astype(np.float32), axis=axis) ** 2, dtype=np.float64))
-        for axis in range(voxels.ndim)
-        if voxels.shape[axis] > 1
-    ]
-    return float(np.sqrt(sum(squares)))
 
 
 def draw_history(history: list[dict[str, Any]], path: Path) -> None:

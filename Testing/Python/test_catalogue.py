@@ -120,6 +120,20 @@ def test_fidelity_interpolates_the_weights(shelf: Path, alpha: float) -> None:
     assert all(torch.equal(default[name], faithful[name]) for name in faithful)
 
 
+def test_a_name_may_say_the_fidelity(shelf: Path) -> None:
+    faithful, pleasing = network(1).state_dict(), network(2).state_dict()
+    model = save_model(shelf / "tiny", tiny(), faithful)
+    save_model(model.folder, model.manifest, pleasing, weights="perceptual")
+    for word, alpha, hashes in (("tiny@0", 0.0, {"perceptual"}), ("tiny@0.5", 0.5, {"fidelity", "perceptual"})):
+        found = find_model(word)
+        assert (found.title, found.fidelity, set(found.hashes_in_use)) == (word, alpha, hashes)
+        state, same = found.load_generator().state_dict(), found.load_generator(fidelity=alpha).state_dict()
+        assert all(torch.equal(state[name], same[name]) for name in state)
+    assert (find_model("tiny").title, set(find_model("tiny").hashes_in_use)) == ("tiny", {"fidelity"})
+    with pytest.raises(ModelError, match="no model 'tiny@best'"):
+        find_model("tiny@best")
+
+
 def test_less_fidelity_without_perceptual_weights_is_refused(shelf: Path) -> None:
     model = install(shelf)
     with pytest.raises(ModelError, match="no perceptual weights: use fidelity 1"):

@@ -102,7 +102,7 @@ def test_a_model_is_run_on_the_input(
     cropped = high.with_voxels(high.voxels[:, :26, :32])
     enhancer = SimpleNamespace(enhance=lambda low, model, progress: SimpleNamespace(volume=cropped))
     monkeypatch.setitem(sys.modules, "MedSRLib.enhancement.enhancer", enhancer)
-    model = SimpleNamespace(manifest=SimpleNamespace(name="tiny"))
+    model = SimpleNamespace(title="tiny")
     monkeypatch.setattr("MedSRLib.models.catalogue.find_model", lambda name: model)
     assert main(["compare", str(pair[0]), "tiny", "--png", str(tmp_path / "out.png")]) == 0
     assert drawn[0]["panels"][2][0] == "tiny"

@@ -128,3 +128,8 @@ def test_wrong_usage_is_one_sentence_and_no_table(
 def test_the_true_width_is_stated(reference: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(reference), "--task", "inplane-x2", "--psf-fwhm", "0.8"]) == 0
     assert "true width 0.8 where methods assume 1" in capsys.readouterr().out
+
+
+def test_the_true_profile_is_stated(reference: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(reference), "--task", "inplane-x2", "--profile", "kspace"]) == 0
+    assert "truly a k-space truncation where methods assume gaussian of width 1" in capsys.readouterr().out

@@ -112,6 +112,14 @@ def test_hfen_is_one_without_edges_and_grows_with_blur() -> None:
     assert 0 < metrics.hfen(reference, little, RULE) < metrics.hfen(reference, much, RULE) < 1
 
 
+def test_edge_energy_falls_with_blur_and_grows_with_false_edges() -> None:
+    truth = np.random.default_rng(4).normal(size=(3, 20, 20)).cumsum(1).cumsum(2)
+    noise = np.random.default_rng(5).normal(size=truth.shape)
+    blurred, noisy = ndimage.gaussian_filter(truth, (0, 1, 1)), truth + noise
+    assert metrics.edge_energy(blurred) < metrics.edge_energy(truth) < metrics.edge_energy(noisy)
+    assert metrics.edge_energy(2 * truth + 5) == pytest.approx(2 * metrics.edge_energy(truth))
+
+
 def test_the_edge_filter_spans_fifteen_pixels() -> None:
     impulse = np.zeros((1, 41, 41), np.float32)
     impulse[0, 20, 20] = 1.0

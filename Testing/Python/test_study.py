@@ -5,24 +5,27 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import make_tiny_model
 from scipy import ndimage
 
 from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.errors import EnhancementCancelled, InputError, ModelError, UsageError
-from MedSRLib.evaluation import metrics
+from MedSRLib.evaluation import metrics, study
 from MedSRLib.evaluation.scores import mean_scores
 from MedSRLib.evaluation.study import (
     acquire_low,
     crop_to_multiple,
     evaluate_volume,
     fits_task,
+    models_for_task,
     parse_task,
-    widened,
+    truly,
 )
 from MedSRLib.models.catalogue import Model
 from MedSRLib.models.manifest import Manifest
@@ -139,7 +142,7 @@ def test_the_measurement_is_a_x_rounded_to_the_source_type() -> None:
 
 def test_the_measurement_knows_its_slice_thickness() -> None:
     volume = anatomy((12, 16, 16))
-    low = acquire_low(volume, widened(AcquisitionModel((1, 1, 3)), 1.2))
+    low = acquire_low(volume, truly(AcquisitionModel((1, 1, 3)), 1.2, "gaussian"))
     assert low.slice_thickness == pytest.approx(1.2 * 3 * volume.spacing[2])
     assert acquire_low(volume, AcquisitionModel((2, 2, 1))).slice_thickness is None
 
@@ -202,11 +205,11 @@ def test_a_model_gets_the_measurement_and_is_scored_with_its_sha(tmp_path: Any, 
         volume, acquisition, methods=["nearest"], models=[a_model(tmp_path)], device="cpu", true_width=0.9
     )
     nearest, tiny = result.scores
-    assert (tiny.name, tiny.model_sha256) == ("tiny", "a" * 64)
+    assert (tiny.name, tiny.model_sha256) == ("tiny", {"fidelity": "a" * 64})
     assert nearest.model_sha256 is None
     assert tiny.psnr == nearest.psnr
     low, model, options = seen[0]
-    np.testing.assert_array_equal(low.voxels, acquire_low(volume, widened(acquisition, 0.9)).voxels)
+    np.testing.assert_array_equal(low.voxels, acquire_low(volume, truly(acquisition, 0.9, "gaussian")).voxels)
     assert model.manifest.name == "tiny"
     assert options["device"] == "cpu"
 
@@ -238,6 +241,32 @@ def test_models_fit_a_task_by_their_factors(tmp_path: Any) -> None:
     assert fits_task(thick, parse_task("through-plane:8"))
     assert not fits_task(thick, parse_task("through-plane:9"))
     assert not fits_task(thick, parse_task("volumetric-x2"))
+
+
+def test_a_model_with_perceptual_weights_is_measured_with_both_sets(tmp_path: Any, monkeypatch: Any) -> None:
+    plain, both = a_model(tmp_path), a_model(tmp_path)
+    weights = {kind: {"file": f"{kind}.safetensors", "sha256": "a" * 64} for kind in ("fidelity", "perceptual")}
+    both = replace(both, manifest=replace(both.manifest, name="both", weights=weights))
+    monkeypatch.setattr(study, "available_models", lambda: [plain, both])
+    assert [model.title for model in models_for_task(parse_task("inplane-x2"))] == ["tiny", "both", "both@0"]
+
+
+def test_thin_slices_of_any_pixel_size_are_a_reference_for_a_through_plane_model(tmp_path: Any) -> None:
+    """The factor is the task's, not the one that makes voxels isotropic."""
+    reference = anatomy()
+    assert len(set(reference.spacing)) > 1
+    thick = make_tiny_model(tmp_path / "thick", task="through-plane", factors=(1, 1, 2), factor_range=(1.5, 8))
+    scores = evaluate_volume(reference, parse_task("through-plane:2"), methods=["bspline"], models=[thick]).scores
+    assert np.isfinite(scores[1].psnr)
+
+
+def test_the_true_profile_of_the_acquisition_can_be_another() -> None:
+    volume, acquisition = anatomy(), AcquisitionModel((2, 2, 1))
+    gaussian, box = (
+        evaluate_volume(volume, acquisition, methods=["bspline-ibp"], true_profile=profile).scores[0].psnr
+        for profile in ("gaussian", "box")
+    )
+    assert gaussian != box
 
 
 def test_progress_runs_from_nothing_to_one_and_names_the_methods(tmp_path: Any, enhance_with: Any) -> None:
@@ -315,6 +344,6 @@ def test_a_real_model_is_scored_through_the_enhancer(tmp_path: Any) -> None:
         anatomy(), AcquisitionModel((2, 2, 1)), methods=["bspline", "bspline-ibp"], models=[model], device="cpu"
     )
     bspline, projected, untrained = result.scores
-    assert untrained.model_sha256 == model.manifest.weights["fidelity"]["sha256"]
+    assert untrained.model_sha256 == {"fidelity": model.manifest.weights["fidelity"]["sha256"]}
     assert bspline.psnr < untrained.psnr  # its residual is zero, and three steps of projection remain
     assert untrained.psnr == pytest.approx(projected.psnr, abs=0.5)
