@@ -19,9 +19,10 @@ class DataConfig:
     """Which volumes to learn from.
 
     Args:
-        train: files or glob patterns, relative to the configuration's folder.
+        train: NIfTI, NRRD or MetaImage files or folders of one DICOM series each, or glob patterns of them, relative
+            to the configuration's folder.
         validation: held-out volumes; taken out of ``train`` when a pattern there names them too.
-        stacks: patterns of files among ``train`` whose slices are unrelated images, not a volume: they get no
+        stacks: patterns of those among ``train`` whose slices are unrelated images, not a volume: they get no
             neighbouring slices and are never cut along other planes.
         validation_slices: central slices scored in each validation volume of the task "inplane".
         validation_side: side in voxels of the central cube scored in them for the other tasks.
@@ -46,6 +47,8 @@ class PairsConfig:
         fwhm: range of the point-spread width of the other pairs, in low-resolution voxels; for the task
             "through-plane" in parts of the slice thickness.
         thickness: range of the slice thickness in slice spacings, known to the base image; "through-plane" only.
+        border_share: share of pairs at the first or last slice, "through-plane" only; with a margin of 0 the network
+            learns what to do there.
         noise_share: share of pairs with added noise (quantum for CT, Rician otherwise).
         noise: largest standard deviation of that noise, in parts of the intensity range.
         gamma: range of the exponent applied to MR intensities, so that contrasts vary.
@@ -58,6 +61,7 @@ class PairsConfig:
     kspace_share: float = 0.1
     fwhm: tuple[float, float] = (0.6, 1.2)
     thickness: tuple[float, float] = (0.7, 1.3)
+    border_share: float = 0.25
     noise_share: float = 0.3
     noise: float = 0.01
     gamma: tuple[float, float] = (0.7, 1.4)
@@ -127,6 +131,9 @@ class TrainingConfig:
         factor_range: factors along k that are trained, "through-plane" only.
         slices: odd number of neighbouring slices the generator sees as channels.
         base_iterations: back-projection steps of the base image that the generator's residual is added to.
+        start: folder of a model whose fidelity weights the first stage starts from, relative to the configuration's
+            folder: fine-tuning, or x4 from x2 (Lim et al. 2017, section 3.3). Layers are taken over from the first
+            one up to the first that does not fit. "" starts from nothing.
         architecture: name in ``MedSRLib.networks.build.ARCHITECTURES``.
         generator: keyword arguments of that architecture besides channels and factors.
         half: store the weights as float16, in half the space.
@@ -144,6 +151,7 @@ class TrainingConfig:
     modalities: tuple[str, ...] = ()
     slices: int = 1
     base_iterations: int = 0
+    start: str = ""
     architecture: str = "RRDBGenerator"
     generator: dict[str, Any] = field(default_factory=dict)
     half: bool = False

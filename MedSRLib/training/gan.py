@@ -20,6 +20,9 @@ from MedSRLib.training.losses import PerceptualLoss, RelativisticAverageLoss, co
 from MedSRLib.training.pairs import TrainingVolume
 from MedSRLib.training.stage import Batch, Stage, Validate
 
+_DETAIL_GAIN = 10.0
+"""Brings the detail, a few hundredths of the range, to about the spread that the discriminator's layers expect."""
+
 
 def refusal(figures: Mapping[str, Any], fidelity: Mapping[str, Any], settings: GanConfig) -> str:
     """Why a validated checkpoint may not be shipped; "" when it may.
@@ -125,10 +128,15 @@ class GanStage(Stage):
         """Of the whole stage."""
         return self.config.gan.iterations
 
+    @property
+    def batch(self) -> int:
+        """Pairs that each process draws for a step."""
+        return self.config.gan.batch or super().batch
+
     def step(self, batch: Batch) -> dict[str, float] | None:
         """One change of the generator and one of the discriminator; the losses, or None when one was left out."""
-        scored, rate = self.scored(), self.config.gan.rate(self.iteration)
-        reference = batch.high[scored]
+        scored, (rate, discriminator_rate) = self.scored(), self.config.gan.rates(self.iteration)
+        reference, base = batch.high[scored], batch.base[scored]
         self._generator.forget_gradients()
         self._discriminator.network.requires_grad_(False)
         with mixed_precision(self.device):
@@ -139,7 +147,7 @@ class GanStage(Stage):
         self._generator.backward(loss)
         changed = self._generator.step(rate)
         self._discriminator.network.requires_grad_(True)
-        judged = self._teach(reference, estimate.detach(), rate)
+        judged = self._teach(self._shown(reference, base), self._shown(estimate.detach(), base), discriminator_rate)
         if not changed or judged is None:
             return None
         self.averaged.update_parameters(self.generator)
@@ -152,13 +160,18 @@ class GanStage(Stage):
         if self._perceptual is not None and settings.perceptual:
             terms["perceptual"] = settings.perceptual * self._perceptual(estimate, reference)
         if settings.adversarial:
+            base = batch.base[self.scored()]
             with torch.no_grad():
-                real = self._discriminator.network(reference).float()
-            fake = self._discriminator.network(estimate).float()
+                real = self._discriminator.network(self._shown(reference, base)).float()
+            fake = self._discriminator.network(self._shown(estimate, base)).float()
             terms["adversarial"] = settings.adversarial * self._adversarial.of_generator(real, fake)
         if settings.consistency:
             terms["consistency_loss"] = settings.consistency * consistency_loss(whole, batch.measurements)
         return terms
+
+    def _shown(self, image: Tensor, base: Tensor) -> Tensor:
+        """What the discriminator sees of an image."""
+        return _DETAIL_GAIN * (image - base) if self.config.gan.sees == "detail" else image
 
     def _teach(self, reference: Tensor, estimate: Tensor, rate: float) -> dict[str, float] | None:
         """One change of the discriminator, a backward pass each for real and fake; None when it was left out."""

@@ -71,9 +71,15 @@ class GanConfig:
             then the fidelity stage is left out. "" takes this run's own.
         discriminator: "unet" or "vgg".
         features: of the discriminator at full resolution.
+        sees: what the discriminator is shown: "image" (ESRGAN) or "detail", ten times the difference from the base
+            image. Detail is all that the generator adds, so a short stage learns to judge it (frequency separation:
+            Fritsche et al. 2019).
+        batch: pairs a step; 0 takes ``optimiser.batch``.
         pixel, perceptual, adversarial, consistency: weights of the generator's losses.
-        learning_rate: of both networks at the start.
-        milestones: parts of the stage after which it is halved.
+        learning_rate: of the generator at the start.
+        discriminator_learning_rate: of the discriminator, which spectral normalisation slows down and which has to
+            keep ahead (two time scales: Heusel et al. 2017).
+        milestones: parts of the stage after which both are halved.
         betas: Adam's.
         ema: decay of the moving average of the generator's weights.
         gradient_clip: largest gradient norm of either network.
@@ -88,11 +94,14 @@ class GanConfig:
     start: str = ""
     discriminator: str = "unet"
     features: int = 32
+    sees: str = "image"
+    batch: int = 0
     pixel: float = 1.0
     perceptual: float = 0.08
     adversarial: float = 0.003
     consistency: float = 0.0
     learning_rate: float = 1e-4
+    discriminator_learning_rate: float = 4e-4
     milestones: tuple[float, ...] = (0.125, 0.25, 0.5, 0.75)
     betas: tuple[float, float] = (0.9, 0.99)
     ema: float = 0.999
@@ -102,11 +111,14 @@ class GanConfig:
     largest_loss: float = 3.0
 
     def __post_init__(self) -> None:
+        if self.sees not in ("image", "detail"):
+            raise UsageError(f"gan.sees = {self.sees!r} must be 'image' or 'detail'")
         if any(not 0 < part < 1 for part in self.milestones):
             raise UsageError("gan.milestones must be parts of the stage, between 0 and 1")
         if self.start and not self.iterations:
             raise UsageError("gan.start needs a GAN stage: set gan.iterations")
 
-    def rate(self, iteration: int) -> float:
-        """The learning rate of an iteration: halved at every milestone passed."""
-        return self.learning_rate * 0.5 ** sum(iteration >= part * self.iterations for part in self.milestones)
+    def rates(self, iteration: int) -> tuple[float, float]:
+        """Learning rates of generator and discriminator in an iteration: halved at every milestone passed."""
+        left: float = 0.5 ** sum(iteration >= part * self.iterations for part in self.milestones)
+        return self.learning_rate * left, self.discriminator_learning_rate * left

@@ -21,6 +21,7 @@ from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.data import TrainingData, read_data
 from MedSRLib.training.distributed import own_device, rank, wait_for_all
 from MedSRLib.training.gan import GanStage, untrained_discriminator
+from MedSRLib.training.halo import with_measured_halo
 from MedSRLib.training.losses import PerceptualLoss
 from MedSRLib.training.stage import Validate
 from MedSRLib.training.trainer import FidelityStage
@@ -68,6 +69,7 @@ def train(
     if config.gan.iterations:
         untrained_discriminator(config)  # what does not fit is said now, not after the first stage
     start = _starting_model(config, folder)
+    fine_tuned = Model.read(folder / config.start).load_generator().state_dict() if config.start else None
     data = read_data(config, folder)
     if warn is not None and rank() == 0:
         for sentence in data.warnings:
@@ -86,7 +88,9 @@ def train(
     done = 0 if start is not None else config.optimiser.iterations
     total = done + config.gan.iterations
     if start is None:
-        first = FidelityStage(config, data.train, run_folder, device=device, validate=scoring, resume=resume)
+        first = FidelityStage(
+            config, data.train, run_folder, device=device, start=fine_tuned, validate=scoring, resume=resume
+        )
         first.run(_part(progress, 0, done, total), cancelled)
         fidelity: Weights = dict(first.averaged.module.state_dict())
         scores: dict[str, Any] = next((entry for entry in reversed(first.history) if "psnr" in entry), {})
@@ -115,7 +119,7 @@ def train(
     if rank() == 0:
         if "perceptual" in weights and data.validation:
             scores = {**scores, "fidelity_curve": _curve(config, manifest, data, weights, str(device))}
-        _export(describe_model(config, data, scores), weights, run_folder / MODEL_FOLDER, half=config.half)
+        _export(config, data, scores, weights, run_folder / MODEL_FOLDER, device)
     wait_for_all()
     return Model.read(run_folder / MODEL_FOLDER)
 
@@ -148,7 +152,7 @@ def load_perceptual(config: TrainingConfig, folder: Path) -> PerceptualLoss | No
 
 
 def describe_model(config: TrainingConfig, data: TrainingData, scores: dict[str, Any] | None = None) -> Manifest:
-    """The manifest of the model that a run makes; its halo is the full receptive radius, so tiling is exact."""
+    """The manifest of the model that a run makes; its halo is the full receptive radius until it is measured."""
     generator = build_generator(config.architecture, config.generator_arguments())
     return Manifest(
         name=config.name,
@@ -190,10 +194,18 @@ def _starting_model(config: TrainingConfig, folder: Path) -> Model | None:
     return model
 
 
-def _export(manifest: Manifest, weights: dict[str, Weights], folder: Path, *, half: bool) -> None:
+def _export(
+    config: TrainingConfig,
+    data: TrainingData,
+    scores: dict[str, Any],
+    weights: dict[str, Weights],
+    folder: Path,
+    device: torch.device,
+) -> None:
+    model = Model(folder, describe_model(config, data, scores))
     for kind, state in weights.items():
-        manifest = save_model(folder, manifest, state, kind, half).manifest  # type: ignore[arg-type]
-    write_card(manifest, folder)
+        model = save_model(folder, model.manifest, state, kind, config.half)  # type: ignore[arg-type]
+    write_card(with_measured_halo(model, config, data.train, device).manifest, folder)
 
 
 def _perceptual_scores(stage: GanStage) -> dict[str, Any]:

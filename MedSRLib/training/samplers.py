@@ -40,10 +40,13 @@ class ThroughPlaneSampler(PairSampler):
         """One pair; rows are along the slice axis."""
         random, pairs, reach = self._generator, self._config.pairs, self._config.slices // 2
         volume = self._choose()
+        patch = pairs.patch
         low_factor, high_factor = (math.log(factor) for factor in self._config.factor_range)
         drawn = math.exp(random.uniform(low_factor, high_factor))
         around = SURROUND * math.ceil(drawn)
-        high = self._planes(volume, around)
+        high, cut = self._planes(volume, around), slice(around, around + patch)
+        if random.random() < pairs.border_share:  # the first or last slices: nothing was acquired beyond them
+            high, cut = (high[around:], slice(patch)) if random.random() < 0.5 else (high[:-around], cut)
         rows = max(2, round(len(high) / drawn))
         factor = len(high) / rows
         thickness = 1.0
@@ -54,7 +57,6 @@ class ThroughPlaneSampler(PairSampler):
         assumed = AcquisitionModel((1, 1, factor), slice_thickness=thickness)
         low = self._noisy(truth.apply(high, (rows, *high.shape[1:])), volume).astype(np.float32)
         base = base_image(torch.from_numpy(low), high.shape, assumed, self._config.base_iterations).numpy()
-        cut = slice(around, around + pairs.patch)
         seen = neighbourhoods(np.moveaxis(base, 1, 0), reach, reach + 1, self._config.slices)[0][:, cut]
         anatomy = np.ascontiguousarray(np.moveaxis(high, 1, 0)[reach : reach + 1, cut], np.float32)
         return Pair(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
+from MedSRLib.errors import UsageError
 from MedSRLib.networks.build import build_generator
 from MedSRLib.training.config import OptimiserConfig, TrainingConfig
 from MedSRLib.training.learner import Learner, mixed_precision
@@ -24,6 +26,37 @@ def learning_rate(settings: OptimiserConfig, iteration: int) -> float:
     return settings.final_learning_rate + remaining * (settings.learning_rate - settings.final_learning_rate)
 
 
+def take_over(generator: nn.Module, weights: Mapping[str, Tensor]) -> int:
+    """Copies another generator's weights, from the first layer up to the first that does not fit.
+
+    What comes after that layer stays as it was initialised: its inputs mean something else.
+
+    Args:
+        generator: that is filled.
+        weights: state dict of the other generator.
+
+    Returns:
+        The number of layers taken over.
+
+    Raises:
+        UsageError: the first layer already does not fit.
+    """
+    ours = generator.state_dict()
+    fitting: dict[str, Tensor] = {}
+    for name, value in ours.items():
+        if name not in weights or weights[name].shape != value.shape:
+            break
+        fitting[name] = weights[name]
+    layers = len({name.rpartition(".")[0] for name in fitting})
+    if not layers:
+        raise UsageError(
+            "the first layer of the model in start does not fit the configuration: make slices and "
+            "[generator] those of its manifest, or leave start out"
+        )
+    generator.load_state_dict({**ours, **fitting})
+    return layers
+
+
 class FidelityStage(Stage):
     """Trains the fidelity weights.
 
@@ -33,10 +66,11 @@ class FidelityStage(Stage):
         folder: of the run; made when missing.
         device: a torch device.
         validate: called with the averaged generator; its figures go into the history. None: no validation.
+        start: weights that the generator starts from, see ``take_over``; None: it starts from nothing.
         resume: go on from the last checkpoint, if there is one.
 
     Raises:
-        UsageError: ``folder`` holds a run and ``resume`` was not asked for.
+        UsageError: nothing of ``start`` fits, or ``folder`` holds a run and ``resume`` was not asked for.
     """
 
     checkpoint = "checkpoint.pt"
@@ -50,12 +84,15 @@ class FidelityStage(Stage):
         folder: Path,
         *,
         device: torch.device,
+        start: Mapping[str, Tensor] | None = None,
         validate: Validate | None = None,
         resume: bool = False,
     ) -> None:
         torch.manual_seed(config.run.seed)
         settings = config.optimiser
         generator = build_generator(config.architecture, config.generator_arguments())
+        if start is not None:
+            take_over(generator, start)
         super().__init__(
             config,
             volumes,

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from MedSRLib.commands.main import main
 from MedSRLib.enhancement.enhancer import enhance
+from MedSRLib.enhancement.halo import TOLERANCE, measure_halo
 from MedSRLib.errors import EnhancementCancelled, TrainingError, UsageError
 from MedSRLib.models.card import card_text
 from MedSRLib.models.catalogue import Model
@@ -23,6 +24,7 @@ from MedSRLib.training.config import TrainingConfig, load_config
 from MedSRLib.training.data import read_data
 from MedSRLib.training.gan import GanStage, edge_distance, refusal
 from MedSRLib.training.gan_config import GanConfig
+from MedSRLib.training.halo import network_inputs
 from MedSRLib.training.run import load_perceptual, train
 from MedSRLib.training.stage import Batch
 from MedSRLib.volumes.files import read_volume, write_volume
@@ -138,6 +140,16 @@ def test_a_run_ends_with_both_sets_of_weights_and_a_card(finished: Path) -> None
     assert card == card_text(model.manifest)
     for words in ("Not for primary diagnosis", "one.nrrd", "held_out.nrrd", "must not be used", "over `--fidelity`"):
         assert words in card
+
+
+def test_the_halo_is_measured_on_both_sets_of_weights_and_their_mixture(finished: Path) -> None:
+    model, config = model_of(finished), config_of(finished)
+    radius = model.load_generator().receptive_radius()
+    images = network_inputs(config, read_data(config, finished).train, radius, 10**5)
+    halos = [measure_halo(model.load_generator(fidelity=alpha), images) for alpha in (1.0, 0.5, 0.0)]
+    assert model.manifest.halo == max(halos) < radius
+    assert model.manifest.tile_tolerance == TOLERANCE
+    assert f"halo {max(halos)} voxels, measured" in card_text(model.manifest)
     assert enhance(read_volume(OBLIQUE), Model.read(model.folder), fidelity=0.3).volume.shape == (24, 128, 128)
 
 
@@ -187,6 +199,15 @@ def test_all_losses_are_reported_and_both_networks_learn(workplace: Path) -> Non
     after = list(stage._discriminator.network.parameters())
     assert sum(not torch.equal(a, b) for a, b in zip(before, after, strict=True)) > len(before) // 2
     assert all(parameter.grad is not None for parameter in stage.generator.parameters())
+
+
+def test_a_discriminator_may_be_shown_the_added_detail_alone(workplace: Path) -> None:
+    image, detail = gan_stage(workplace), gan_stage(workplace, "gan.sees=detail")
+    batch = image.draw()
+    assert image._shown(batch.high, batch.base) is batch.high
+    torch.testing.assert_close(detail._shown(batch.high, batch.base), 10 * (batch.high - batch.base))
+    assert not detail._shown(batch.base, batch.base).any()
+    assert detail.step(detail.draw()) is not None
 
 
 def test_a_discriminator_learns_to_tell_real_from_generated(workplace: Path) -> None:
@@ -269,6 +290,7 @@ def test_when_every_checkpoint_is_refused_only_fidelity_weights_are_shipped_and_
         ("gan.discriminator=patch", "unet"),
         ("losses.perceptual.weights=''", "losses.perceptual.weights"),
         ("pairs.patch=5", "pairs.patch"),
+        ("gan.sees=edges", "gan.sees"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(workplace: Path, override: str, words: str) -> None:
@@ -277,8 +299,14 @@ def test_a_wrong_setting_is_refused_by_name(workplace: Path, override: str, word
 
 
 def test_the_learning_rate_is_halved_at_every_milestone() -> None:
-    settings = GanConfig(iterations=100, learning_rate=1.0, milestones=(0.25, 0.5))
-    assert [settings.rate(iteration) for iteration in (0, 24, 25, 49, 50, 99)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
+    settings = GanConfig(iterations=100, learning_rate=1.0, discriminator_learning_rate=4.0, milestones=(0.25, 0.5))
+    halves = [1, 1, 0.5, 0.5, 0.25, 0.25]
+    assert [settings.rates(n) for n in (0, 24, 25, 49, 50, 99)] == [(rate, 4 * rate) for rate in halves]
+
+
+def test_the_stage_may_draw_fewer_pairs_a_step_than_the_first(workplace: Path) -> None:
+    assert len(gan_stage(workplace).draw().low) == 2
+    assert len(gan_stage(workplace, "gan.batch=1").draw().low) == 1
 
 
 def test_charbonnier_and_consistency_can_be_chosen_for_the_fidelity_stage(workplace: Path) -> None:

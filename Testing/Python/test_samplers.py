@@ -107,6 +107,27 @@ def shading_of(stack: np.ndarray) -> np.ndarray:
     return stack / np.abs(stack).mean(axis=(1, 2, 3), keepdims=True)
 
 
+def test_some_pairs_lie_at_the_first_or_last_slice_where_nothing_was_acquired_beyond(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The rows that are measured around a patch are left out on one side, as at the end of a volume."""
+    measured = []
+    apply = AcquisitionModel.apply
+
+    def spy(self: AcquisitionModel, x: Any, low_shape: Any = None) -> Any:
+        measured.append(x.shape[-3])
+        return apply(self, x, low_shape)
+
+    monkeypatch.setattr(AcquisitionModel, "apply", spy)
+    rows = {}
+    for share in (0.0, 1.0):
+        draws = sampler(cube(), 6, {**THROUGH, "factor_range": (3.99, 4.0)}, patch=16, border_share=share)
+        measured.clear()
+        assert draws.draw().low.shape == (3, 16, 16)
+        rows[share] = measured[0]
+    assert rows == {0.0: 16 + 2 * 4 * samplers.SURROUND, 1.0: 16 + 4 * samplers.SURROUND}
+
+
 def test_factors_and_thickness_vary_within_their_ranges() -> None:
     draws = sampler(cube(), 2, {**THROUGH, "factor_range": (2.0, 6.0)}, patch=16, nominal_share=0.0, fwhm=(1.0, 1.0))
     drawn = [draws.draw().measurement.acquisition for _ in range(30)]

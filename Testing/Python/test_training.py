@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import OBLIQUE
+from conftest import OBLIQUE, make_tiny_model
 
 from MedSRLib.acquisition.interpolation import back_project, interpolate
 from MedSRLib.acquisition.operator import AcquisitionModel
@@ -18,10 +18,11 @@ from MedSRLib.commands.main import main
 from MedSRLib.enhancement.enhancer import enhance
 from MedSRLib.errors import EnhancementCancelled, InputError, UsageError
 from MedSRLib.models.catalogue import Model, resources_folder
+from MedSRLib.networks.build import build_generator
 from MedSRLib.training.config import DataConfig, OptimiserConfig, PairsConfig, TrainingConfig, load_config
 from MedSRLib.training.pairs import PairSampler, TrainingVolume
 from MedSRLib.training.run import read_data, train
-from MedSRLib.training.trainer import learning_rate
+from MedSRLib.training.trainer import learning_rate, take_over
 from MedSRLib.volumes.files import read_volume, write_volume
 from MedSRLib.volumes.volume import Volume
 
@@ -243,6 +244,31 @@ def test_a_run_is_not_overwritten_without_being_asked(workplace: Path) -> None:
     train(config_of(workplace), workplace)
     with pytest.raises(UsageError, match="--resume"):
         train(config_of(workplace), workplace)
+
+
+def test_a_run_may_start_from_another_models_weights(workplace: Path) -> None:
+    start = make_tiny_model(workplace / "start", slices=3, arguments={"predicts_residual": True}).load_generator()
+    rates = ("optimiser.learning_rate=0.0", "optimiser.final_learning_rate=0.0")
+    tuned = train(config_of(workplace, "start=start", *rates), workplace).load_generator()
+    assert all(torch.equal(value, start.state_dict()[name]) for name, value in tuned.state_dict().items())
+
+
+def test_only_the_layers_before_the_first_that_differs_are_taken_over(workplace: Path) -> None:
+    """x4 from x2: the trunk and the first upsampling are the same; the second one is new, and all after it."""
+    double = make_tiny_model(workplace / "start", slices=3).load_generator().state_dict()
+    config = config_of(workplace, "factors=[4, 4, 1]")
+    quadruple = build_generator(config.architecture, config.generator_arguments())
+    fresh = {name: value.clone() for name, value in quadruple.state_dict().items()}
+    take_over(quadruple, double)
+    for name, value in quadruple.state_dict().items():
+        same_as = fresh if name.startswith(("conv_up2", "conv_hr", "conv_last")) else double
+        assert torch.equal(value, same_as[name]), name
+
+
+def test_a_start_whose_first_layer_differs_is_refused(workplace: Path) -> None:
+    make_tiny_model(workplace / "start", slices=1)
+    with pytest.raises(UsageError, match="the first layer"):
+        train(config_of(workplace, "start=start"), workplace)
 
 
 def test_the_train_command_prints_the_model_folder(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
