@@ -7,7 +7,8 @@ ITK would give the nearest unsheared one.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 from MedSRLib.errors import InputError
 from MedSRLib.volumes.geometry import LPS_TO_RAS
 from MedSRLib.volumes.itk import itk_without_warnings, one_line
+from MedSRLib.volumes.threads import shared_by_threads
 from MedSRLib.volumes.volume import DICOM_MODALITIES, Volume
 
 _TAGS = [
@@ -95,8 +97,7 @@ def _find_series(folder: Path) -> dict[str, list[_Slice]]:
         if not path.is_file():
             continue
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # odd but readable files
+            with _without_warnings():
                 tags = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
         except InvalidDicomError:
             continue
@@ -107,6 +108,15 @@ def _find_series(folder: Path) -> dict[str, list[_Slice]]:
     if not found:
         raise InputError(f"{folder} holds no DICOM images: choose the folder that the files of the series lie in")
     return found
+
+
+@shared_by_threads
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keep pydicom's warnings about odd but readable files to ourselves."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _choose(found: dict[str, list[_Slice]], folder: Path, series: str | None) -> list[_Slice]:

@@ -13,6 +13,7 @@ import numpy as np
 from MedSRLib.errors import InputError
 from MedSRLib.volumes import metaimage, nifti
 from MedSRLib.volumes.geometry import LPS_TO_RAS
+from MedSRLib.volumes.threads import shared_by_threads
 
 NIFTI = (".nii", ".nii.gz")
 METAIMAGE = (".mha", ".mhd")
@@ -98,6 +99,7 @@ def exact_for_files(voxels: np.ndarray) -> np.ndarray:
     return voxels.astype(dtype, copy=False)
 
 
+@shared_by_threads
 @contextmanager
 def itk_without_warnings() -> Iterator[None]:
     """Keep ITK's warnings off the user's terminal; errors still come as exceptions."""
@@ -141,6 +143,7 @@ def _ras_affine(direction: Sequence[float], spacing: Sequence[float], origin: Se
     return LPS_TO_RAS @ affine
 
 
+@shared_by_threads
 @contextmanager
 def _sheared_nifti_let_in() -> Iterator[None]:
     """Let ITK read the voxels of a NIfTI file whose sform is sheared; ``nifti.py`` reads the sform itself."""
