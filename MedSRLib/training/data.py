@@ -1,18 +1,34 @@
-"""The volumes of a run: found, read, checked, and kept in memory in their own dtype."""
+"""The volumes of a run: found, read, checked, and kept in memory in their own dtype.
+
+MONAI's CacheDataset reads them in several threads. Nothing is kept on disk: even hundreds are decoded in a minute.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from monai.data import CacheDataset
+from monai.transforms import Transform
 
-from MedSRLib.errors import InputError
+from MedSRLib.acquisition.operator import AcquisitionModel
+from MedSRLib.errors import InputError, MedSRError
+from MedSRLib.evaluation.study import crop_to_multiple
 from MedSRLib.training.config import TrainingConfig
+from MedSRLib.training.distributed import rank
 from MedSRLib.training.pairs import ISOTROPIC, TrainingVolume, find_volumes
+from MedSRLib.volumes.checks import is_label_map, require_enhanceable
 from MedSRLib.volumes.files import read_volume
 from MedSRLib.volumes.volume import Volume
+
+_READERS = 8
+"""Threads that read; decoding leaves Python's lock alone. More would compete for the disk and for memory."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +39,7 @@ class TrainingData:
         train: ready to be sampled.
         validation: held-out volumes by name, cut to the part that is scored.
         spacing_mm: smallest and largest pixel of the low-resolution training images.
-        names: files that were trained on.
+        names: files and DICOM folders that were trained on.
         modalities: the domain: those that the configuration states, else those found.
         warnings: sentences about data that may not be what was meant.
     """
@@ -37,38 +53,104 @@ class TrainingData:
 
 
 def read_data(config: TrainingConfig, folder: Path) -> TrainingData:
-    """Finds and reads the volumes a configuration names; no volume is in both sets.
+    """Finds and reads the volumes a configuration names; no volume is in both sets. A terminal is shown a bar.
 
     Args:
         config: of the run.
         folder: that the configuration's paths are relative to.
 
     Raises:
-        InputError: a pattern matches nothing, a file cannot be read, a volume is smaller than a patch, or a held-out
-            volume has no thin slices to compare with.
+        UsageError: a file is in no format that MedSR knows.
+        InputError: a pattern matches nothing, a file cannot be read, a volume is no image or smaller than a patch, or
+            a held-out volume has no thin slices to compare with.
     """
     held_out = find_volumes(config.data.validation, folder)
     stacks = find_volumes(config.data.stacks, folder)
     paths = [path for path in find_volumes(config.data.train, folder) if path not in held_out]
-    side = config.pairs.patch * config.scale[-1]
-    train, pixels, found = [], [], set()
-    for path in paths:
-        volume = read_volume(path)
-        _require_size(volume, side, path.name, config.task)
-        train.append(TrainingVolume.of(volume, side, is_stack=path in stacks))
-        pixels += [size * config.factors[0] for size in volume.spacing[:2]]
-        found.add(volume.modality)
-    if not train:
+    if not paths:
         raise InputError("data.validation takes every volume of data.train: leave some to train on")
-    validation = {path.name: _scored_part(read_volume(path), path.name, config) for path in held_out}
+    names = _name([*paths, *held_out])
+    volumes = _read([*paths, *held_out], _Prepare(config, names, stacks, held_out))
+    train = volumes[: len(paths)]
+    pixels = [size * config.factors[0] for volume in train for size in volume.spacing[:2]]
+    found = {volume.modality for volume in train}
     return TrainingData(
         train,
-        validation,
+        dict(zip((names[path] for path in held_out), volumes[len(paths) :], strict=True)),
         (min(pixels), max(pixels)),
-        [path.name for path in paths],
+        [names[path] for path in paths],
         config.modalities or tuple(sorted(found)),
         tuple(_modality_warnings(config.modalities, found)),
     )
+
+
+def _name(paths: Sequence[Path]) -> dict[Path, str]:
+    """Names for people: the last part of each path, or as many as it takes to tell all of them apart."""
+    for parts in count(1):
+        names = {path: "/".join(path.parts[-parts:]) for path in paths}
+        if len(set(names.values())) == len(names):
+            break
+    return names
+
+
+class _Prepare(Transform):
+    """From a path to what the run keeps of it: a ``TrainingVolume``, or a held-out ``Volume`` cut to what is scored.
+
+    Args:
+        config: of the run.
+        names: of the paths, for messages.
+        stacks: paths whose slices are unrelated images.
+        held_out: paths that are not trained on.
+    """
+
+    def __init__(
+        self, config: TrainingConfig, names: Mapping[Path, str], stacks: Collection[Path], held_out: Collection[Path]
+    ):
+        self._config = config
+        self._names = names
+        self._stacks = stacks
+        self._held_out = held_out
+
+    def __call__(self, path: Path) -> TrainingVolume | Volume:
+        name, config = self._names[path], self._config
+        volume = read_volume(path)
+        with _naming(name):
+            require_enhanceable(volume, force=True)
+        if is_label_map(volume.voxels):
+            raise InputError(f"{name} looks like a label map: leave it out of the data table of the configuration")
+        if path in self._held_out:
+            scored = _scored_part(volume, name, config)
+            with _naming(name):
+                crop_to_multiple(scored, AcquisitionModel(config.factors))  # said now, not at the first validation
+            return scored
+        side = config.pairs.patch * config.scale[-1]
+        _require_size(volume, side, name, config.task)
+        return TrainingVolume.of(volume, side, is_stack=path in self._stacks)
+
+
+def _read(paths: Sequence[Path], prepare: _Prepare) -> list[Any]:
+    """What ``prepare`` makes of every path, in order.
+
+    Raises:
+        MedSRError: of the first path that cannot be prepared.
+    """
+    shown = sys.stderr.isatty() and rank() == 0
+    try:
+        cached = CacheDataset(paths, prepare, num_workers=_READERS, progress=shown)
+    except RuntimeError as error:  # MONAI wraps what a transform raises
+        if isinstance(error.__cause__, MedSRError):
+            raise error.__cause__ from None
+        raise
+    return [cached[index] for index in range(len(cached))]
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Puts the volume's name before what is wrong with it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
 
 
 def _require_size(volume: Volume, side: int, name: str, task: str) -> None:

@@ -31,14 +31,16 @@ class TrainingVolume:
     Args:
         voxels: [k, j, i] in the source's dtype.
         scaling: of the whole volume, as enhancement fits it.
-        is_ct: voxels are HU; otherwise they are magnitudes.
+        modality: as in ``Volume``.
+        spacing: along i, j, k in millimetres.
         planes: transpositions of (k, j, i) whose first axis may serve as the slice axis.
         is_stack: slices are unrelated images.
     """
 
     voxels: np.ndarray
     scaling: IntensityScaling
-    is_ct: bool
+    modality: str
+    spacing: tuple[float, float, float]
     planes: tuple[tuple[int, int, int], ...]
     is_stack: bool
 
@@ -56,7 +58,12 @@ class TrainingVolume:
         if isotropic and volume.shape[0] >= side and not is_stack:
             planes = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
         scaling = IntensityScaling.fit(volume.voxels, volume.modality)
-        return cls(volume.voxels, scaling, volume.modality == "CT", planes, is_stack)
+        return cls(volume.voxels, scaling, volume.modality, volume.spacing, planes, is_stack)
+
+    @property
+    def is_ct(self) -> bool:
+        """Voxels are HU; otherwise they are magnitudes."""
+        return self.modality == "CT"
 
 
 @dataclass(frozen=True)
@@ -201,10 +208,10 @@ class PairSampler:
 
 
 def find_volumes(patterns: Sequence[str], folder: Path) -> list[Path]:
-    """Files that match, sorted, each once.
+    """Files and DICOM folders that match, sorted, each once.
 
     Args:
-        patterns: files or glob patterns, relative to ``folder`` or absolute.
+        patterns: paths or glob patterns, relative to ``folder`` or absolute.
         folder: of the configuration.
 
     Raises:

@@ -31,7 +31,7 @@ def require_enhanceable(volume: Volume, *, force: bool = False) -> None:
     if voxels.dtype.kind == "f":
         count = sum(int(np.count_nonzero(~np.isfinite(one))) for one in voxels)
         if count:
-            raise InputError(f"{count} of {voxels.size} voxels are NaN or infinite: replace them before enhancing")
+            raise InputError(f"{count} of {voxels.size} voxels are NaN or infinite: replace them first")
     if force:
         return
     low, high = voxels.min(), voxels.max()

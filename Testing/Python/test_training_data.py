@@ -1,0 +1,195 @@
+"""The volumes of a run: files and DICOM folders are read side by side, and what is no image is refused by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from conftest import OBLIQUE
+from test_dicom import write_slice
+
+from MedSRLib.enhancement.enhancer import enhance
+from MedSRLib.errors import InputError, UsageError
+from MedSRLib.models.catalogue import Model, resources_folder
+from MedSRLib.training.config import DataConfig, OptimiserConfig, PairsConfig, RunConfig, TrainingConfig, load_config
+from MedSRLib.training.data import read_data
+from MedSRLib.training.run import train
+from MedSRLib.volumes.files import read_volume, write_volume
+from MedSRLib.volumes.threads import shared_by_threads
+from MedSRLib.volumes.volume import Volume
+
+
+def write_head(folder: Path) -> None:
+    """Five slices of a real head as a DICOM series of MR."""
+    folder.mkdir(parents=True)
+    for index, pixels in enumerate(head().voxels[8:13].astype(np.uint16)):
+        write_slice(folder / f"{index}.dcm", pixels, (0, 0, 2.5 * index), Modality="MR", RescaleIntercept=0)
+
+
+def config_of(*patterns: str, validation: tuple[str, ...] = (), stacks: tuple[str, ...] = ()) -> TrainingConfig:
+    return TrainingConfig(
+        name="tiny",
+        generator={"features": 4, "blocks": 1, "growth": 4},
+        data=DataConfig(train=patterns, validation=validation, stacks=stacks, validation_slices=2),
+        pairs=PairsConfig(patch=8, margin=1),
+        optimiser=OptimiserConfig(iterations=2, batch=2),
+        run=RunConfig(device="cpu", threads=1),
+    )
+
+
+def head() -> Volume:
+    return read_volume(OBLIQUE)
+
+
+def test_a_pattern_may_match_dicom_folders_and_files(tmp_path: Path) -> None:
+    for name in ("one", "two", "slices", "held_out"):
+        write_head(tmp_path / "series" / name)
+    write_volume(head(), tmp_path / "head.nrrd")
+    data = read_data(config_of("series/*", "*.nrrd", validation=("series/held*",), stacks=("series/sl*",)), tmp_path)
+    assert data.names == ["one", "slices", "two", "head.nrrd"]
+    assert [volume.is_stack for volume in data.train] == [False, True, False, False]
+    assert [volume.modality for volume in data.train] == ["MR", "MR", "MR", "other"]
+    series = read_volume(tmp_path / "series" / "one")
+    np.testing.assert_array_equal(data.train[0].voxels, series.voxels)
+    assert data.train[0].spacing == series.spacing
+    np.testing.assert_array_equal(data.validation["held_out"].voxels, series.voxels[1:3])
+
+
+def test_dicom_folders_are_trained_and_validated_on(tmp_path: Path) -> None:
+    write_head(tmp_path / "one")
+    write_head(tmp_path / "held_out")
+    model = train(config_of("one", validation=("held_out",)), tmp_path)
+    assert (model.manifest.training["volumes"], model.manifest.training["held_out"]) == (["one"], ["held_out"])
+    assert model.manifest.domain["modalities"] == ["MR"]
+    assert np.isfinite(model.manifest.scores["psnr"])
+    assert enhance(read_volume(tmp_path / "one"), model).volume.shape == (5, 128, 128)
+
+
+def test_the_quickstart_fine_tunes_the_shipped_model_on_a_few_volumes(tmp_path: Path) -> None:
+    for name, part in (("a", slice(0, 9)), ("b", slice(9, 18)), ("c", slice(18, 24))):
+        write_volume(head().with_voxels(np.tile(head().voxels[part], (1, 2, 2))), tmp_path / f"{name}.nii.gz")
+    overrides = [f'data.train=["{tmp_path.as_posix()}/*.nii.gz"]', f"output={tmp_path.as_posix()}", "optimiser.iterations=1"]
+    quickstart = resources_folder() / "Training" / "quickstart.toml"
+    tuned = train(load_config(quickstart, [*overrides, "run.device=cpu"]), quickstart.parent)
+    assert tuned.manifest.training["volumes"] == ["a.nii.gz", "b.nii.gz", "c.nii.gz"]
+    shipped = Model.read(resources_folder() / "Models" / "inplane-x2-lite").load_generator().state_dict()
+    for name, value in tuned.load_generator().state_dict().items():
+        assert torch.allclose(value, shipped[name], atol=1e-3), name
+
+
+def test_volumes_of_the_same_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for patient in ("a", "b", "c", "d"):
+        write_head(tmp_path / patient / "T1")
+    data = read_data(config_of("?/T1", validation=("c/T1", "d/T1")), tmp_path)
+    assert data.names == ["a/T1", "b/T1"]
+    assert list(data.validation) == ["c/T1", "d/T1"]
+
+
+def test_many_volumes_stay_in_order(tmp_path: Path) -> None:
+    """More than there are threads, the first ones the slowest to decode."""
+    for index in range(12):
+        side = 64 - 4 * index
+        write_volume(head().with_voxels(head().voxels[:, :side, :side].copy()), tmp_path / f"{index:02d}.nii.gz")
+    data = read_data(config_of("*.nii.gz"), tmp_path)
+    assert [volume.voxels.shape[1] for volume in data.train] == list(range(64, 16, -4))
+
+
+def cut_short(path: Path) -> None:
+    write_volume(head(), path)
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def not_a_number(path: Path) -> None:
+    voxels = head().voxels.astype(np.float32)
+    voxels[3, 4, 5] = np.nan
+    write_volume(head().with_voxels(voxels), path)
+
+
+def in_colour(path: Path) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((9, 9, 9, 3), np.uint8), isVector=True), str(path))
+
+
+def labels(path: Path) -> None:
+    write_volume(head().with_voxels((head().voxels > 300).astype(np.uint8)), path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "suffix", "words"),
+    [
+        (cut_short, ".nii.gz", "cut short"),
+        (cut_short, ".nrrd", "cannot be read"),
+        (not_a_number, ".mha", "1 of 98304 voxels are NaN"),
+        (in_colour, ".nrrd", "colour"),
+        (labels, ".nii.gz", "label map"),
+    ],
+)
+@pytest.mark.parametrize("role", ["train", "validation"])
+def test_a_file_that_is_no_image_is_named(
+    tmp_path: Path, spoil: Callable[[Path], None], suffix: str, words: str, role: str
+) -> None:
+    for name in ("a", "c"):
+        write_volume(head(), tmp_path / f"{name}{suffix}")
+    spoil(tmp_path / f"b{suffix}")
+    validation = (f"b{suffix}",) if role == "validation" else ()
+    with pytest.raises(InputError, match=words) as caught:
+        read_data(config_of(f"*{suffix}", validation=validation), tmp_path)
+    assert f"b{suffix}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_slice_of_a_series_is_named(tmp_path: Path) -> None:
+    write_head(tmp_path / "one")
+    os.truncate(tmp_path / "one" / "2.dcm", 2000)
+    with pytest.raises(InputError, match=r"one.*export"):
+        read_data(config_of("one"), tmp_path)
+
+
+def test_a_folder_without_images_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty holds no DICOM images"):
+        read_data(config_of("empty"), tmp_path)
+
+
+def test_a_file_that_is_no_volume_is_named(tmp_path: Path) -> None:
+    write_head(tmp_path / "one")
+    (tmp_path / "notes.txt").write_text("scanned on Monday")
+    with pytest.raises(UsageError, match=r"notes\.txt"):
+        read_data(config_of("*"), tmp_path)
+
+
+def test_holding_every_volume_out_is_an_error(tmp_path: Path) -> None:
+    write_volume(head(), tmp_path / "a.nrrd")
+    with pytest.raises(InputError, match="leave some"):
+        read_data(config_of("*.nrrd", validation=("a.nrrd",)), tmp_path)
+
+
+def test_a_held_out_volume_too_small_to_score_is_named_before_training(tmp_path: Path) -> None:
+    for name, side in (("large", 64), ("small", 10)):
+        write_volume(head().with_voxels(head().voxels[:, :side, :side].copy()), tmp_path / f"{name}.nrrd")
+    with pytest.raises(InputError, match=r"small\.nrrd: .*11 x 11"):
+        read_data(config_of("*.nrrd", validation=("small.nrrd",)), tmp_path)
+
+
+def test_a_setting_that_threads_share_lasts_until_the_last_one_leaves() -> None:
+    state = ["before"]
+
+    @shared_by_threads
+    @contextmanager
+    def changed() -> Iterator[None]:
+        state[0] = "changed"
+        yield
+        state[0] = "before"
+
+    first, second = changed(), changed()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert state == ["changed"]
+    second.__exit__(None, None, None)
+    assert state == ["before"]
