@@ -46,7 +46,7 @@ class ThroughPlaneSampler(PairSampler):
         around = SURROUND * math.ceil(drawn)
         high, cut = self._planes(volume, around), slice(around, around + patch)
         if random.random() < pairs.border_share:  # the first or last slices: nothing was acquired beyond them
-            high, cut = (high[around:], slice(patch)) if random.random() < 0.5 else (high[:-around], cut)
+            high, cut = (high[around:], slice(patch)) if random.random() < 0.5 else (high[: len(high) - around], cut)
         rows = max(2, round(len(high) / drawn))
         factor = len(high) / rows
         thickness = 1.0
