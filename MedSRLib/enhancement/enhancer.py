@@ -24,8 +24,9 @@ from MedSRLib.volumes.volume import Volume
 if TYPE_CHECKING:
     from MedSRLib.networks.build import Generator
 
-CONSISTENCY_ITERATIONS = 3
-"""Steps of P after the generator: three bring what twenty do."""
+CONSISTENCY_ITERATIONS = 6
+"""Steps of P after the generator: three bring what twenty do, and where the floor of possible values is met more are
+needed: each step gives back part of what the last one cut off."""
 
 Progress = Callable[[float, str], None]
 Cancelled = Callable[[], bool]

@@ -63,9 +63,22 @@ def _what_it_is(manifest: Manifest) -> list[str]:
         f"- Task: {_TASKS[manifest.task]}; factors {i} x {j} x {k}.",
         f"- Network: {manifest.architecture} in {manifest.spatial_dims}D, predicts the {manifest.predicts}.",
         f"- Weights: {sets or 'none'}. `--fidelity 1` takes the fidelity weights, lower values mix in the perceptual.",
+        f"- Tiles: {_tiles(manifest)}.",
         f"- Licence of the weights: {manifest.licence}.",
     ]
     return ["## What it is", "\n".join(lines)]
+
+
+def _tiles(manifest: Manifest) -> str:
+    from MedSRLib.networks.build import build_generator
+
+    if not manifest.tile_tolerance:
+        return f"halo {manifest.halo} voxels, the full receptive radius; tiled equals untiled up to float rounding"
+    radius = build_generator(manifest.architecture, manifest.arguments).receptive_radius()
+    return (
+        f"halo {manifest.halo} voxels, measured; tiled equals untiled to {manifest.tile_tolerance:g} of the range "
+        f"(full receptive radius {radius})"
+    )
 
 
 def _not_for(manifest: Manifest) -> list[str]:

@@ -40,8 +40,8 @@ class Manifest:
         base_iterations: back-projection steps of the base the residual is added to; 0 is plain B-spline.
         in_plane_fwhm: point-spread width the model assumes, in low-resolution voxels.
         intensity: rule that normalises the input; "per-volume" is ``IntensityScaling``.
-        tile_tolerance: largest change that tiling may cause, in parts of the range; 0 means float rounding
-            (the halo is the full receptive radius).
+        tile_tolerance: largest change of the generator's output that tiling may cause, in parts of the range, for
+            which the halo was measured; 0 means float rounding (the halo is the full receptive radius).
         weights: "fidelity" and optionally "perceptual", each ``{"file": name in the folder, "sha256": hex}``.
         training: configuration and data the weights came from.
         scores: measured results.

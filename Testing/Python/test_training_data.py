@@ -74,7 +74,8 @@ def test_dicom_folders_are_trained_and_validated_on(tmp_path: Path) -> None:
 def test_the_quickstart_fine_tunes_the_shipped_model_on_a_few_volumes(tmp_path: Path) -> None:
     for name, part in (("a", slice(0, 9)), ("b", slice(9, 18)), ("c", slice(18, 24))):
         write_volume(head().with_voxels(np.tile(head().voxels[part], (1, 2, 2))), tmp_path / f"{name}.nii.gz")
-    overrides = [f'data.train=["{tmp_path.as_posix()}/*.nii.gz"]', f"output={tmp_path.as_posix()}", "optimiser.iterations=1"]
+    here = tmp_path.as_posix()
+    overrides = [f'data.train=["{here}/*.nii.gz"]', f"output={here}", "optimiser.iterations=1"]
     quickstart = resources_folder() / "Training" / "quickstart.toml"
     tuned = train(load_config(quickstart, [*overrides, "run.device=cpu"]), quickstart.parent)
     assert tuned.manifest.training["volumes"] == ["a.nii.gz", "b.nii.gz", "c.nii.gz"]
