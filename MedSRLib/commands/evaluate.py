@@ -62,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="gaussian",
         help="true point spread of the simulated acquisition; methods go on assuming gaussian",
     )
+    parser.add_argument(
+        "--untold",
+        action="store_true",
+        help="models are not told the nominal width either: they assume what enhance assumes of an unknown scanner",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps, for the models")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures here")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing FILE")
@@ -81,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         require_target(arguments.json, ".json", overwrite=arguments.overwrite, inputs=arguments.references)
     if not 0 < arguments.psf_fwhm < float("inf"):
         raise UsageError("--psf-fwhm must be a positive number: 1 is the nominal width")
-    title = _title(arguments.task, arguments.psf_fwhm, arguments.profile)
+    title = _title(arguments.task, arguments.psf_fwhm, arguments.profile, told=not arguments.untold)
     acquisition = parse_task(arguments.task)
     methods = choose_methods(arguments.methods)
     models = choose_models(arguments.model, arguments.task)
@@ -97,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
                     models=models,
                     true_width=arguments.psf_fwhm,
                     true_profile=arguments.profile,
+                    told=not arguments.untold,
                     device=arguments.device,
                     progress=progress,
                 )
@@ -195,8 +201,10 @@ def _row(score: Score, rows: Sequence[Score], unit: float) -> str:
     )
 
 
-def _title(task: str, width: float, profile: str) -> str:
+def _title(task: str, width: float, profile: str, *, told: bool) -> str:
     """The task, and what about the simulated acquisition the methods are not told."""
+    if not told:
+        task = f"{task} (models assume their default width)"
     if profile != "gaussian":
         truth = "k-space truncation" if profile == "kspace" else f"{profile} of width {width:g}"
         return f"{task}, truly a {truth} where methods assume gaussian of width 1"
@@ -223,6 +231,7 @@ def _write_json(
         "factors": list(factors),
         "psf_fwhm": arguments.psf_fwhm,
         "profile": arguments.profile,
+        "untold": arguments.untold,
         "baseline": BASELINE,
         "volumes": [{"reference": name, **volume.to_json()} for name, volume in done.items()],
         "mean": [score.to_json() for score in means],

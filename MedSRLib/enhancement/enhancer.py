@@ -78,7 +78,8 @@ def enhance(
             Takes eight times as long (four for transposition-free 3D).
         roi: voxel box (i0, i1, j0, j1, k0, k1), first voxel and one past the last. The result equals that part of
             the whole volume's result.
-        psf_fwhm: in-plane point-spread width in voxels of the input, when it is known; None for the model's own.
+        psf_fwhm: point-spread width in voxels of the input, when it is known; None for the model's own. Along k the
+            slice thickness counts, where the volume says it.
         factor: slices of the result for each slice of the input, "through-plane" models only; None makes slices as
             far apart as the pixels.
         force: also take volumes that look like label maps.

@@ -55,7 +55,8 @@ def plan_enhancement(
         volume: the input.
         manifest: of the model.
         roi: voxel box (i0, i1, j0, j1, k0, k1), first voxel and one past the last; None for the whole volume.
-        psf_fwhm: point-spread width in low-resolution voxels; None for the model's own.
+        psf_fwhm: point-spread width in low-resolution voxels, along k where the volume does not say how thick its
+            slices are; None for the model's own.
         factor: of a through-plane model; None makes slices as far apart as the pixels.
 
     Raises:
@@ -108,10 +109,10 @@ def require_factor(manifest: Manifest, factor: float | None) -> None:
 def _acquisition(volume: Volume, manifest: Manifest, psf_fwhm: float | None, factor: float | None) -> AcquisitionModel:
     fwhm = manifest.in_plane_fwhm if psf_fwhm is None else psf_fwhm
     i, j, k = volume.spacing
-    thickness = volume.slice_thickness or k
+    thickness = volume.slice_thickness / k if volume.slice_thickness else fwhm
     require_factor(manifest, factor)
     if manifest.task != "through-plane":
-        return AcquisitionModel(manifest.factors, in_plane_fwhm=fwhm, slice_thickness=thickness / k)
+        return AcquisitionModel(manifest.factors, in_plane_fwhm=fwhm, slice_thickness=thickness)
     if volume.shape[0] < 2:
         raise InputError(
             f"{manifest.name} makes slices between slices, and this volume has one: choose a volume of several"
@@ -121,7 +122,7 @@ def _acquisition(volume: Volume, manifest: Manifest, psf_fwhm: float | None, fac
         factor = min(k / min(i, j), manifest.factor_range[1])
         if factor < _ALREADY_ISOTROPIC:
             raise InputError(f"the slices are {k:g} mm apart and the pixels {min(i, j):g} mm: it is isotropic already")
-    return AcquisitionModel((1, 1, factor), in_plane_fwhm=fwhm, slice_thickness=thickness / k)
+    return AcquisitionModel((1, 1, factor), in_plane_fwhm=fwhm, slice_thickness=thickness)
 
 
 def _region(volume: Volume, roi: Sequence[int] | None) -> Box:

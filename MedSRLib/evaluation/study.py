@@ -129,6 +129,7 @@ def evaluate_volume(
     models: Sequence[Model] = (),
     true_width: float = 1.0,
     true_profile: Profile = "gaussian",
+    told: bool = True,
     device: str = "auto",
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
@@ -143,6 +144,8 @@ def evaluate_volume(
         true_width: point-spread width and slice thickness of the simulated acquisition in low-resolution voxels.
             Other than 1 it shows what a wrong assumption costs: methods are not told, consistency uses the truth.
         true_profile: its profile; "kspace" is a truncated MR acquisition, which has no width.
+        told: models are told the nominal width, as the classical methods are; otherwise they assume what ``enhance``
+            assumes of an unknown scanner.
         device: for the models.
         progress: called with the fraction done and what is done now.
         cancelled: asked before every method and at every tile.
@@ -157,6 +160,7 @@ def evaluate_volume(
     rule = ScoringRule.of(reference)
     truth = truly(acquisition, true_width, true_profile)
     low = _of_thickness(acquire_low(reference, truth), acquisition)
+    given = low if told else replace(low, slice_thickness=None)
     restorers = [*((name, None) for name in methods), *((model.title, model) for model in models)]
     scores = []
     for index, (name, model) in enumerate(restorers):
@@ -170,7 +174,8 @@ def evaluate_volume(
             estimate = cast_like(voxels, low.voxels.dtype)
         else:
             factor = acquisition.factors[2] if model.manifest.factor_range is not None else None
-            estimate = _enhance(low, model, factor, device, report, cancelled)
+            width = acquisition.in_plane_fwhm if told else None
+            estimate = _enhance(given, model, device, report, cancelled, factor=factor, psf_fwhm=width)
         seconds = time.perf_counter() - start
         if estimate.shape != reference.shape:
             raise ModelError(f"the model {name} gave shape {estimate.shape}, not {reference.shape}: leave it out")
@@ -190,11 +195,20 @@ def _of_thickness(low: Volume, acquisition: AcquisitionModel) -> Volume:
 
 
 def _enhance(
-    low: Volume, model: Model, factor: float | None, device: str, progress: Progress, cancelled: Cancelled | None
+    low: Volume,
+    model: Model,
+    device: str,
+    progress: Progress,
+    cancelled: Cancelled | None,
+    *,
+    factor: float | None,
+    psf_fwhm: float | None,
 ) -> np.ndarray:
     from MedSRLib.enhancement.enhancer import enhance
 
-    enhanced = enhance(low, model, factor=factor, device=device, progress=progress, cancelled=cancelled)
+    enhanced = enhance(
+        low, model, factor=factor, psf_fwhm=psf_fwhm, device=device, progress=progress, cancelled=cancelled
+    )
     voxels: np.ndarray = enhanced.volume.voxels
     return voxels
 

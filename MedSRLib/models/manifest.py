@@ -38,7 +38,8 @@ class Manifest:
         description: for people.
         factor_range: [min, max] factors allowed along k, "through-plane" only.
         base_iterations: back-projection steps of the base the residual is added to; 0 is plain B-spline.
-        in_plane_fwhm: point-spread width the model assumes, in low-resolution voxels.
+        in_plane_fwhm: point-spread width, in low-resolution voxels, that is assumed where nobody says it. Narrower
+            than one voxel it costs a little where the truth is wider, and spares ringing where it is narrower.
         intensity: rule that normalises the input; "per-volume" is ``IntensityScaling``.
         tile_tolerance: largest change of the generator's output that tiling may cause, in parts of the range, for
             which the halo was measured; 0 means float rounding (the halo is the full receptive radius).

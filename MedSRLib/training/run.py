@@ -170,6 +170,7 @@ def describe_model(config: TrainingConfig, data: TrainingData, scores: dict[str,
         description=config.description,
         factor_range=config.factor_range if config.task == "through-plane" else None,
         base_iterations=config.base_iterations,
+        in_plane_fwhm=config.assumed_fwhm,
         training={"configuration": config.to_dict(), "volumes": data.names, "held_out": list(data.validation)},
         scores=scores or {},
     )

@@ -56,7 +56,7 @@ def score_generator(
         low = acquire_low(reference, acquisition)
         rule = ScoringRule.of(reference)
         classical = cast_like(bspline_ibp(low.voxels, reference.shape, acquisition), low.voxels.dtype)
-        restored = run_generator(low, manifest, generator, device=device).volume.voxels  # type: ignore[arg-type]
+        restored = run_generator(low, manifest, generator, device=device, psf_fwhm=1.0).volume.voxels  # type: ignore[arg-type]
         achieved = metrics.psnr(reference.voxels, restored, rule)
         figures[title] = {
             "psnr": achieved,

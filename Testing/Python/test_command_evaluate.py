@@ -130,6 +130,11 @@ def test_the_true_width_is_stated(reference: Path, capsys: pytest.CaptureFixture
     assert "true width 0.8 where methods assume 1" in capsys.readouterr().out
 
 
+def test_it_is_stated_when_models_are_not_told_the_width(reference: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(reference), "--task", "inplane-x2", "--untold"]) == 0
+    assert "inplane-x2 (models assume their default width)" in capsys.readouterr().out
+
+
 def test_the_true_profile_is_stated(reference: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(reference), "--task", "inplane-x2", "--profile", "kspace"]) == 0
     assert "truly a k-space truncation where methods assume gaussian of width 1" in capsys.readouterr().out

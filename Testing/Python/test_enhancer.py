@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -252,6 +253,17 @@ def test_values_do_not_fall_below_what_is_possible(
     square = volume.with_voxels(voxels)
     assert enhance(square, tiny_model, consistency=False).volume.voxels.min() < floor
     assert enhance(square, tiny_model).volume.voxels.min() == floor
+
+
+def test_slices_of_unknown_thickness_have_the_models_own_width(tmp_path: Path, smooth_volume: MakeVolume) -> None:
+    narrow = make_tiny_model(
+        tmp_path / "narrow", task="through-plane", factors=(1, 1, 3), factor_range=(1.5, 8), in_plane_fwhm=0.8
+    )
+    volume = smooth_volume((5, 20, 20))
+    assert enhance(volume, narrow).report["slice_thickness"] == 0.8
+    assert enhance(volume, narrow, psf_fwhm=1.1).report["slice_thickness"] == 1.1
+    stated = replace(volume, slice_thickness=2.7)
+    assert enhance(stated, narrow).report["slice_thickness"] == pytest.approx(0.9)
 
 
 def test_the_factor_of_a_through_plane_result_can_be_chosen(

@@ -260,6 +260,24 @@ def test_thin_slices_of_any_pixel_size_are_a_reference_for_a_through_plane_model
     assert np.isfinite(scores[1].psnr)
 
 
+@pytest.mark.parametrize(("told", "width", "thickness"), [(True, 1.0, 2.0), (False, None, None)])
+def test_models_are_told_the_nominal_width_unless_asked_otherwise(
+    tmp_path: Any, enhance_with: Any, told: bool, width: float | None, thickness: float | None
+) -> None:
+    """Classical methods know it, so models do too; untold they meet the volume as one of an unknown scanner."""
+    seen: list[Any] = []
+
+    def enhance(volume: Volume, model: Model, **options: Any) -> Any:
+        seen.append((volume.slice_thickness, options["psf_fwhm"], options["factor"]))
+        return SimpleNamespace(volume=volume.with_voxels(volume.voxels.repeat(2, 0)))
+
+    enhance_with(enhance)
+    reference = anatomy((8, 25, 31)).with_voxels(anatomy((8, 25, 31)).voxels, np.eye(4))
+    thick = a_model(tmp_path, task="through-plane", factors=(1, 1, 2), factor_range=(1.5, 8))
+    evaluate_volume(reference, parse_task("through-plane:2"), methods=[], models=[thick], told=told)
+    assert seen == [(thickness, width, 2.0)]
+
+
 def test_the_true_profile_of_the_acquisition_can_be_another() -> None:
     volume, acquisition = anatomy(), AcquisitionModel((2, 2, 1))
     gaussian, box = (
@@ -345,5 +363,5 @@ def test_a_real_model_is_scored_through_the_enhancer(tmp_path: Any) -> None:
     )
     bspline, projected, untrained = result.scores
     assert untrained.model_sha256 == {"fidelity": model.manifest.weights["fidelity"]["sha256"]}
-    assert bspline.psnr < untrained.psnr  # its residual is zero, and three steps of projection remain
-    assert untrained.psnr == pytest.approx(projected.psnr, abs=0.5)
+    assert bspline.psnr < untrained.psnr  # its residual is zero, and projection remains, here with a floor
+    assert untrained.psnr == pytest.approx(projected.psnr, abs=0.8)
