@@ -163,6 +163,7 @@ def run_generator(
     tiled = TiledGenerator(
         generator,
         manifest.halo,
+        border=manifest.border,
         device=target,
         dtype=resolve_precision(precision, target),
         voxels=tile_voxels(generator, target),

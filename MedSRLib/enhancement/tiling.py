@@ -74,6 +74,9 @@ class TiledGenerator:
         device: where to run.
         dtype: precision of the run; the result is float32.
         voxels: most low-resolution voxels a tile (with halo) may have; halved when memory runs out.
+        border: low-resolution voxels that are mirrored around each image first and cut away again, for generators
+            that learned nothing so near to their own zero padding. The mirror is the image's edge, half a voxel
+            beyond the outer centres.
         check: called before every tile; raises to cancel.
 
     Attributes:
@@ -90,6 +93,7 @@ class TiledGenerator:
         device: torch.device,
         dtype: torch.dtype,
         voxels: int,
+        border: int = 0,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self.device = device
@@ -101,6 +105,7 @@ class TiledGenerator:
         self._halo = halo
         self._check = check
         self._multiple = max(getattr(generator, "unshuffle", (1,)))
+        self._border = -(-border // self._multiple) * self._multiple
         self._factors = generator.factors
         self._generator = generator
         self._constants: dict[tuple[float, tuple[int, ...]], torch.Tensor] = {}
@@ -113,9 +118,13 @@ class TiledGenerator:
             OutOfMemoryError: memory ran out even for the smallest tiles.
             ModelError: the generator's output is not finite in float32 either.
         """
+        size, border = x.shape[2:], self._border
+        if border:
+            x = np.pad(x, [(0, 0), (0, 0), *[(border, border)] * len(size)], mode="symmetric")
+        inner = self._scaled([slice(border, border + n) for n in size])
         while True:
             try:
-                return self._run(x)
+                return self._run(x)[(slice(None), *inner)]
             except RuntimeError as error:
                 if not _is_out_of_memory(error):
                     raise

@@ -38,6 +38,8 @@ class Manifest:
         description: for people.
         factor_range: [min, max] factors allowed along k, "through-plane" only.
         base_iterations: back-projection steps of the base the residual is added to; 0 is plain B-spline.
+        border: voxels that are mirrored around an image before the generator sees it: so far from its own padding it
+            was not scored in training.
         in_plane_fwhm: point-spread width, in low-resolution voxels, that is assumed where nobody says it. Narrower
             than one voxel it costs a little where the truth is wider, and spares ringing where it is narrower.
         intensity: rule that normalises the input; "per-volume" is ``IntensityScaling``.
@@ -63,6 +65,7 @@ class Manifest:
     description: str
     factor_range: tuple[float, float] | None = None
     base_iterations: int = 0
+    border: int = 0
     in_plane_fwhm: float = 1.0
     intensity: str = "per-volume"
     tile_tolerance: float = 0.0

@@ -79,6 +79,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "description": (_is_text, "a text"),
     "factor_range": (lambda v: v is None or _is_span(v, 1), "null or [min, max] of at least 1"),
     "base_iterations": (lambda v: is_whole(v, least=0), "a whole number of steps"),
+    "border": (lambda v: is_whole(v, least=0), "a whole number of voxels"),
     "in_plane_fwhm": (lambda v: _is_number(v) and v > 0, "a positive number"),
     "intensity": (lambda v: v == "per-volume", "'per-volume'"),
     "tile_tolerance": (lambda v: _is_number(v) and v >= 0, "a number of at least 0"),

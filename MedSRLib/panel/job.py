@@ -13,7 +13,7 @@ from MedSRLib.volumes.volume import Volume
 if TYPE_CHECKING:
     from MedSRLib.enhancement.enhancer import Enhanced
 
-OPTIONS = ("device", "precision", "fidelity", "consistency", "uncertainty", "roi", "psf_fwhm", "force")
+OPTIONS = ("device", "precision", "fidelity", "consistency", "uncertainty", "roi", "psf_fwhm", "factor", "force")
 """Keyword arguments of ``enhance`` that a job may set."""
 
 

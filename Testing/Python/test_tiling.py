@@ -199,3 +199,19 @@ def test_cancelling_is_asked_before_every_tile() -> None:
     with pytest.raises(EnhancementCancelled):
         tiled_generator(random_generator(2), 2500, check=check)(noise(1, 1, 120, 120))
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize("changes", [{}, {"unshuffle": 2}])
+def test_a_border_is_mirrored_around_the_image_and_cut_away_again(changes: dict[str, Any]) -> None:
+    """With a border of the receptive radius a constant image has a constant answer, up to its very edge."""
+    generator = random_generator(2, **changes)
+    radius = generator.receptive_radius()
+    flat = np.full((1, 1, 10, 12), 0.7, np.float32)
+    plain, bordered = (tiled_generator(generator, 10**6, border=border)(flat) for border in (0, radius))
+    assert bordered.shape == plain.shape == (1, 20, 24)
+    assert plain.max() - plain.min() > 1e-3
+    assert bordered[0, ::2, ::2].max() - bordered[0, ::2, ::2].min() < 1e-5
+    image = noise(1, 1, 10, 12)
+    with torch.no_grad():
+        wide = generator(torch.from_numpy(np.pad(image, [(0, 0), (0, 0), (4, 4), (4, 4)], mode="symmetric")))[:, 0]
+    torch.testing.assert_close(tiled_generator(generator, 10**6, border=4)(image), wide[:, 8:-8, 8:-8])
