@@ -161,7 +161,7 @@ def test_torchrun_trains_and_names_the_model(workplace: Path) -> None:
     command += ["--set", "output=torchrun", "--set", "optimiser.iterations=2", "--set", "gan.iterations=0"]
     root = Path(__file__).parents[2]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(workplace / "torchrun" / "tiny" / "model")]
     assert len(entries(workplace / "torchrun" / "tiny" / "history.jsonl")) == 2
