@@ -207,7 +207,11 @@ def test_ctrl_c_in_mid_run_leaves_nothing(tmp_path: Path, models_folder: Path) -
     command = [sys.executable, "-m", "MedSRLib.commands.main", "enhance", large, folder / "o.nrrd"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(
-        [*map(str, command), "--model", str(slow.folder)], stderr=subprocess.PIPE, text=True, env=environment
+        [*map(str, command), "--model", str(slow.folder)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     time.sleep(6)
     assert process.poll() is None, process.stderr.read() if process.stderr else ""
