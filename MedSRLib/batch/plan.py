@@ -46,7 +46,7 @@ class Settings:
         """What an output depends on; outputs of other settings are not complete for these."""
         manifest = self.model.manifest
         return {
-            "model": manifest.name,
+            "model": self.model.title,
             "sha256": {name: entry["sha256"] for name, entry in manifest.weights.items()},
             **{name: value for name, value in self.options.items() if name not in _NO_EFFECT_ON_VOXELS},
             "modality": self.modality,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,9 @@ def test_only_what_changes_voxels_tells_settings_apart(
     tiny_model: Model, one: dict[str, object], other: dict[str, object], same: bool
 ) -> None:
     assert (Settings(tiny_model, one).described() == Settings(tiny_model, other).described()) == same
+
+
+def test_the_weights_a_model_is_named_with_tell_settings_apart(tiny_model: Model) -> None:
+    """ "NAME@0" and "NAME" are other voxels: what one made is not complete for the other."""
+    pleasing = replace(tiny_model, fidelity=0.0)
+    assert Settings(pleasing, {}).described() != Settings(tiny_model, {}).described()
