@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,10 +97,12 @@ def enhance(
 
     require_enhanceable(volume, force=force)
     chosen = model if isinstance(model, Model) else resolve_model(model, resolve_device(device).type)
+    if fidelity is not None:
+        chosen = replace(chosen, fidelity=fidelity)
     enhanced = run_generator(
         volume,
         chosen.manifest,
-        chosen.load_generator(fidelity=fidelity),
+        chosen.load_generator(),
         device=device,
         precision=precision,
         consistency=consistency,
@@ -111,8 +113,7 @@ def enhance(
         progress=progress,
         cancelled=cancelled,
     )
-    fidelity = chosen.fidelity if fidelity is None else fidelity
-    enhanced.report["model"]["fidelity"] = 1.0 if fidelity is None else fidelity
+    enhanced.report["model"]["fidelity"] = 1.0 if chosen.fidelity is None else chosen.fidelity
     return enhanced
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from MedSRLib.enhancement.tiling import tile_multiple
 from MedSRLib.networks.build import Generator
 
 TOLERANCE = 1e-5
@@ -64,7 +65,7 @@ def measure_halo(generator: Generator, images: Sequence[np.ndarray], tolerance: 
 def _cut(generator: Generator, low: Tensor, cut: float) -> tuple[Tensor, Tensor]:
     """The output for an image cut in two along every axis, [N, 1, (D f,) H f, W f], and how many low-resolution voxels
     lie between each voxel of it and the nearest cut, [(D f,) H f, W f]."""
-    multiple = max(getattr(generator, "unshuffle", (1,)))
+    multiple = tile_multiple(generator)
     high = [n * factor for n, factor in zip(low.shape[2:], generator.factors, strict=True)]
     distance = torch.full(high, max(high), device=low.device)
     halves = []

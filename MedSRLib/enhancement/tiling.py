@@ -29,6 +29,11 @@ class Tile:
     padded: tuple[slice, ...]
 
 
+def tile_multiple(generator: Generator) -> int:
+    """Tiles start at multiples of this: 1, or the factor of the pixel-unshuffle that a generator begins with."""
+    return max(getattr(generator, "unshuffle", (1,)))
+
+
 def plan_tiles(size: Sequence[int], voxels: int, halo: int, multiple: int = 1) -> list[Tile]:
     """Covers an image with balanced tiles: cores partition it, padded boxes hold at most ``voxels`` where they can.
 
@@ -104,7 +109,7 @@ class TiledGenerator:
         self.notes: list[str] = []
         self._halo = halo
         self._check = check
-        self._multiple = max(getattr(generator, "unshuffle", (1,)))
+        self._multiple = tile_multiple(generator)
         self._border = -(-border // self._multiple) * self._multiple
         self._factors = generator.factors
         self._generator = generator

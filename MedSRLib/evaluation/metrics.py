@@ -24,6 +24,7 @@ SMALLEST_SLICE = 11
 _CT_RANGE = 2000.0
 _CT_FOREGROUND = -950.0
 _FOREGROUND_SHARE = 0.05
+_LEAST_EDGES = 1e-12
 _SSIM_SLICES = 12
 
 
@@ -132,16 +133,26 @@ def hfen(reference: np.ndarray, estimate: np.ndarray, rule: ScoringRule) -> floa
 
 
 def edge_energy(voxels: np.ndarray) -> float:
-    """Root mean square of the differences between neighbours, over all axes longer than one voxel.
-
-    An estimate is as sharp as the reference where both have the same edge energy; PSNR cannot tell blur from that.
-    """
+    """Root mean square of the differences between neighbours, over all axes longer than one voxel."""
     squares = [
         float(np.mean(np.diff(voxels.astype(np.float32), axis=axis) ** 2, dtype=np.float64))
         for axis in range(voxels.ndim)
         if voxels.shape[axis] > 1
     ]
     return float(np.sqrt(sum(squares)))
+
+
+def sharpness(reference: np.ndarray, estimate: np.ndarray) -> float:
+    """Edge energy over the reference's: below 1 blurred, 1 as sharp, above 1 too sharp; PSNR cannot tell these."""
+    return edge_energy(estimate) / max(edge_energy(reference), _LEAST_EDGES)
+
+
+def volume_shift(reference: np.ndarray, estimate: np.ndarray, rule: ScoringRule) -> float:
+    """Mean of estimate - reference over the whole volume, in parts of the range.
+
+    In a foreground that was cut out of the reference, as ``mean_shift`` takes it, every blur looks like a shift.
+    """
+    return float(estimate.mean(dtype=np.float64) - reference.mean(dtype=np.float64)) / rule.range
 
 
 def mean_shift(reference: np.ndarray, estimate: np.ndarray, rule: ScoringRule) -> float:

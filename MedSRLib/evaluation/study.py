@@ -30,7 +30,6 @@ _FIXED_TASKS = {
     "volumetric-x2": (2.0, 2.0, 2.0),
 }
 _FEWEST_VOXELS = 2
-_LEAST_EDGES = 1e-12
 
 
 def parse_task(text: str) -> AcquisitionModel:
@@ -243,13 +242,12 @@ def _score(
         ssim_foreground=similarity.foreground,
         nrmse=metrics.nrmse(reference.voxels, estimate, rule),
         hfen=metrics.hfen(reference.voxels, estimate, rule),
-        edge_energy=metrics.edge_energy(estimate) / max(metrics.edge_energy(reference.voxels), _LEAST_EDGES),
+        edge_energy=metrics.sharpness(reference.voxels, estimate),
         consistency=consistency,
         consistency_share=consistency / rule.range,
         mean_shift=shift,
         mean_shift_share=shift / rule.range,
-        volume_shift_share=float(estimate.mean(dtype=np.float64) - reference.voxels.mean(dtype=np.float64))
-        / rule.range,
+        volume_shift_share=metrics.volume_shift(reference.voxels, estimate, rule),
         seconds=seconds,
         model_sha256=sha256,
     )

@@ -26,7 +26,7 @@ def learning_rate(settings: OptimiserConfig, iteration: int) -> float:
     return settings.final_learning_rate + remaining * (settings.learning_rate - settings.final_learning_rate)
 
 
-def take_over(generator: nn.Module, weights: Mapping[str, Tensor]) -> int:
+def take_over(generator: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Copies another generator's weights, from the first layer up to the first that does not fit.
 
     What comes after that layer stays as it was initialised: its inputs mean something else.
@@ -34,9 +34,6 @@ def take_over(generator: nn.Module, weights: Mapping[str, Tensor]) -> int:
     Args:
         generator: that is filled.
         weights: state dict of the other generator.
-
-    Returns:
-        The number of layers taken over.
 
     Raises:
         UsageError: the first layer already does not fit.
@@ -47,14 +44,12 @@ def take_over(generator: nn.Module, weights: Mapping[str, Tensor]) -> int:
         if name not in weights or weights[name].shape != value.shape:
             break
         fitting[name] = weights[name]
-    layers = len({name.rpartition(".")[0] for name in fitting})
-    if not layers:
+    if not fitting:
         raise UsageError(
             "the first layer of the model in start does not fit the configuration: make slices and "
             "[generator] those of its manifest, or leave start out"
         )
     generator.load_state_dict({**ours, **fitting})
-    return layers
 
 
 class FidelityStage(Stage):

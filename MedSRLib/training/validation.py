@@ -56,15 +56,17 @@ def score_generator(
         low = acquire_low(reference, acquisition)
         rule = ScoringRule.of(reference)
         classical = cast_like(bspline_ibp(low.voxels, reference.shape, acquisition), low.voxels.dtype)
-        restored = run_generator(low, manifest, generator, device=device, psf_fwhm=1.0).volume.voxels  # type: ignore[arg-type]
+        width = acquisition.in_plane_fwhm
+        enhanced = run_generator(low, manifest, generator, device=device, psf_fwhm=width)  # type: ignore[arg-type]
+        restored = enhanced.volume.voxels
         achieved = metrics.psnr(reference.voxels, restored, rule)
         figures[title] = {
             "psnr": achieved,
             "gain": achieved - metrics.psnr(reference.voxels, classical, rule),
             "ssim": metrics.ssim(reference.voxels, restored, rule).whole,
             "consistency": metrics.consistency_rmse(restored, low.voxels, acquisition) / rule.range,
-            "edge_energy": metrics.edge_energy(restored) / metrics.edge_energy(reference.voxels),
-            "mean_shift": float(restored.mean(dtype=np.float64) - reference.voxels.mean(dtype=np.float64)) / rule.range,
+            "edge_energy": metrics.sharpness(reference.voxels, restored),
+            "mean_shift": metrics.volume_shift(reference.voxels, restored, rule),
         }
         if pictures is not None:
             plain = cast_like(bspline(low.voxels, reference.shape, acquisition), low.voxels.dtype)

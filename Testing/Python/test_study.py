@@ -358,10 +358,11 @@ def test_a_real_model_is_scored_through_the_enhancer(tmp_path: Any) -> None:
     arguments = {"factors": [2, 2], "features": 4, "convolutions": 1, "predicts_residual": True}
     manifest = a_model(tmp_path, architecture="CompactGenerator", arguments=arguments, halo=3).manifest
     model = save_model(tmp_path, manifest, build_generator("CompactGenerator", arguments).state_dict())
+    below_zero = anatomy().with_voxels(anatomy().voxels - 100)  # so that values have no floor
     result = evaluate_volume(
-        anatomy(), AcquisitionModel((2, 2, 1)), methods=["bspline", "bspline-ibp"], models=[model], device="cpu"
+        below_zero, AcquisitionModel((2, 2, 1)), methods=["bspline", "bspline-ibp"], models=[model], device="cpu"
     )
     bspline, projected, untrained = result.scores
     assert untrained.model_sha256 == {"fidelity": model.manifest.weights["fidelity"]["sha256"]}
-    assert bspline.psnr < untrained.psnr  # its residual is zero, and projection remains, here with a floor
-    assert untrained.psnr == pytest.approx(projected.psnr, abs=0.8)
+    assert bspline.psnr < untrained.psnr  # its residual is zero, and projection remains
+    assert untrained.psnr == pytest.approx(projected.psnr, abs=0.5)
