@@ -50,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     add_enhance_options(parser)
     parser.add_argument(
-        "--uncertainty", action="store_true", help="also write X.uncertainty.* beside each output (8 times as long)"
+        "--uncertainty",
+        action="store_true",
+        help="also write X.uncertainty.* beside each output (8 times as long, 4 times through-plane)",
     )
     parser.add_argument("--report", action="store_true", help="also write X.report.json beside each output")
     parser.add_argument(

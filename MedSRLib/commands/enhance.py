@@ -73,7 +73,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_enhance_options(parser)
     parser.add_argument("--series", metavar="UID", help="which series of a DICOM folder: its UID or the end of it")
     parser.add_argument(
-        "--uncertainty", metavar="FILE", type=Path, help="also write the uncertainty (takes 8 times as long)"
+        "--uncertainty",
+        metavar="FILE",
+        type=Path,
+        help="also write the uncertainty (takes 8 times as long, 4 times through-plane)",
     )
     parser.add_argument("--report", metavar="FILE.json", type=Path, help="also write the fidelity report")
     parser.add_argument(

@@ -39,7 +39,7 @@ class Enhanced:
     Args:
         volume: the sharper volume; dtype, modality and field of view are the input's (or the region's).
         report: the fidelity report, plain values that ``json`` can write.
-        uncertainty: standard deviation of the generator over flips and transpositions in the volume's units,
+        uncertainty: standard deviation of the generator over flips (and transpositions in-plane) in the volume's units,
             float32, on the same grid; None unless asked for.
     """
 
@@ -74,8 +74,8 @@ def enhance(
         fidelity: 1 for the faithful weights, 0 for the pleasing ones, between them an interpolation; None for what
             the model says ("NAME@0.5"), else 1.
         consistency: project onto volumes that agree with the measurement (P).
-        uncertainty: run the generator on flips and transpositions too: their mean is used, their spread returned.
-            Takes eight times as long (four for transposition-free 3D).
+        uncertainty: run the generator on flips too, and in-plane on transpositions: their mean is used, their spread
+            returned. Takes eight times as long in-plane and in 3D, four times through-plane.
         roi: voxel box (i0, i1, j0, j1, k0, k1), first voxel and one past the last. The result equals that part of
             the whole volume's result.
         psf_fwhm: point-spread width in voxels of the input, when it is known; None for the model's own. Along k the

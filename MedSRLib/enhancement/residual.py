@@ -27,7 +27,7 @@ class Slab:
         low: the slab in the measurement, array order [k, j, i].
         high: the slab in the result.
         output: what the generator predicts there, normalised float32, [k, j, i].
-        spread: standard deviation of the generator's output over flips and transpositions, or None.
+        spread: standard deviation of the generator's output over flips (in-plane transpositions too), or None.
     """
 
     low: tuple[slice, slice, slice]
@@ -66,7 +66,7 @@ def residual_slabs(
         manifest: of the model.
         acquisition: A.
         tiled: the generator.
-        uncertainty: run it on every flip and transposition, return mean and spread.
+        uncertainty: run it on every flip, in-plane on every transposition too, and return mean and spread.
         done: told the finished fraction.
     """
     if manifest.task == "inplane":
@@ -91,7 +91,7 @@ def _in_plane(
     thickness = _thickness(count, rows * columns)
     for start in range(0, count, thickness):
         stop = min(count, start + thickness)
-        output, spread = _ensemble(tiled, neighbourhoods(y, start, stop, manifest.slices), uncertainty)
+        output, spread = _ensemble(tiled, neighbourhoods(y, start, stop, manifest.slices), uncertainty, turned=True)
         slab = slice(start, stop)
         low, high = (slab, slice(0, rows), slice(0, columns)), (slab, slice(0, shape[1]), slice(0, shape[2]))
         yield Slab(low, high, output, spread)
@@ -144,18 +144,28 @@ def neighbourhoods(planes: np.ndarray, start: int, stop: int, slices: int) -> np
     return planes[index]
 
 
-def _ensemble(tiled: TiledGenerator, x: np.ndarray, uncertainty: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The generator's output, or its mean and standard deviation over flips (and transpositions in 2D)."""
+def _ensemble(
+    tiled: TiledGenerator, x: np.ndarray, uncertainty: bool, *, turned: bool = False
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The generator's output, or its mean and standard deviation over flips.
+
+    Args:
+        tiled: the generator.
+        x: its input, [N, C, (D,) H, W].
+        uncertainty: False: one run, no standard deviation.
+        turned: transpositions too. Only for images whose two axes are alike: a through-plane generator has learnt
+            that rows lie along the slice axis.
+    """
     if not uncertainty:
         return tiled(x), None
     axes = tuple(range(-(x.ndim - 2), 0))
     total = squares = None
     count = 0
-    for transposed in (False, True) if len(axes) == 2 else (False,):
-        turned = x.swapaxes(-1, -2) if transposed else x
+    for transposed in (False, True) if turned else (False,):
+        seen = x.swapaxes(-1, -2) if transposed else x
         for flips in range(2 ** len(axes)):
             flipped = [axis for n, axis in enumerate(axes) if flips >> n & 1]
-            output = tiled(np.ascontiguousarray(np.flip(turned, tuple(flipped)))).flip(flipped)
+            output = tiled(np.ascontiguousarray(np.flip(seen, tuple(flipped)))).flip(flipped)
             output = output.swapaxes(-1, -2) if transposed else output
             total = output if total is None else total + output
             squares = output**2 if squares is None else squares + output**2

@@ -12,7 +12,7 @@ import pytest
 from conftest import OBLIQUE, UINT16, make_tiny_model
 
 from MedSRLib.acquisition.operator import AcquisitionModel
-from MedSRLib.enhancement.enhancer import enhance
+from MedSRLib.enhancement.enhancer import enhance, run_generator
 from MedSRLib.errors import EnhancementCancelled, InputError, ModelError, UsageError
 from MedSRLib.models.catalogue import Model
 from MedSRLib.volumes.files import read_volume
@@ -233,6 +233,18 @@ def test_the_generators_turns_average_to_a_result_that_turns_with_the_image(
     one = enhance(volume, tiny_model, uncertainty=True).volume.voxels
     other = enhance(flipped, tiny_model, uncertainty=True).volume.voxels
     assert np.abs(one.astype(int) - other[:, ::-1]).max() <= 1
+
+
+def test_a_through_plane_generator_never_sees_the_slice_axis_turned(
+    through_plane_model: Model, smooth_volume: MakeVolume
+) -> None:
+    """It has learnt that rows lie along the slice axis: averaging over transpositions would cost, not gain."""
+    volume = smooth_volume((4, 19, 23))
+    rows: set[int] = set()
+    generator = through_plane_model.load_generator()
+    generator.register_forward_pre_hook(lambda _, inputs: rows.add(inputs[0].shape[-2]))
+    run_generator(volume, through_plane_model.manifest, generator, uncertainty=True, factor=3)
+    assert rows == {12}
 
 
 def test_the_point_spread_width_can_be_given(tiny_model: Model, smooth_volume: MakeVolume) -> None:
