@@ -156,7 +156,7 @@ class GanStage(Stage):
     def _generator_losses(self, whole: Tensor, estimate: Tensor, reference: Tensor, batch: Batch) -> dict[str, Tensor]:
         """The generator's losses by name, weighted."""
         settings = self.config.gan
-        terms = {"pixel": settings.pixel * pixel_loss(estimate, reference, self.config.losses.pixel)}
+        terms = {"pixel": settings.pixel * pixel_loss(estimate, reference, "l1")}
         if self._perceptual is not None and settings.perceptual:
             terms["perceptual"] = settings.perceptual * self._perceptual(estimate, reference)
         if settings.adversarial:

@@ -47,7 +47,7 @@ class LossesConfig:
     """Losses of the fidelity stage, and the perceptual loss of the GAN stage.
 
     Args:
-        pixel: "l1" or "charbonnier", in both stages.
+        pixel: "l1", "charbonnier" or "l2" (squared), in the fidelity stage.
         consistency: weight of mean |A x - y| in the fidelity stage.
         perceptual: the table above.
     """
@@ -57,8 +57,8 @@ class LossesConfig:
     perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
 
     def __post_init__(self) -> None:
-        if self.pixel not in ("l1", "charbonnier"):
-            raise UsageError(f"losses.pixel = {self.pixel!r} must be 'l1' or 'charbonnier'")
+        if self.pixel not in ("l1", "charbonnier", "l2"):
+            raise UsageError(f"losses.pixel = {self.pixel!r} must be 'l1', 'charbonnier' or 'l2'")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ class GanConfig:
             image. Detail is all that the generator adds, so a short stage learns to judge it (frequency separation:
             Fritsche et al. 2019).
         batch: pairs a step; 0 takes ``optimiser.batch``.
-        pixel, perceptual, adversarial, consistency: weights of the generator's losses.
+        pixel, perceptual, adversarial, consistency: weights of the generator's losses; the pixel loss of this stage
+            is L1 (ESRGAN).
         learning_rate: of the generator at the start.
         discriminator_learning_rate: of the discriminator, which spectral normalisation slows down and which has to
             keep ahead (two time scales: Heusel et al. 2017).

@@ -19,9 +19,12 @@ _CHARBONNIER = 1e-3
 
 
 def pixel_loss(estimate: Tensor, reference: Tensor, kind: str) -> Tensor:
-    """Mean absolute difference ("l1") or its smooth form sqrt(d^2 + 0.001^2) ("charbonnier", Lai et al. 2017)."""
+    """Mean absolute difference ("l1"), its smooth form sqrt(d^2 + 0.001^2) ("charbonnier", Lai et al. 2017), or mean
+    squared difference ("l2"), whose minimum is the mean of what is possible and so the highest PSNR."""
     if kind == "l1":
         return functional.l1_loss(estimate, reference)
+    if kind == "l2":
+        return functional.mse_loss(estimate, reference)
     return torch.sqrt((estimate - reference) ** 2 + _CHARBONNIER**2).mean()
 
 

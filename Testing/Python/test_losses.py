@@ -194,6 +194,7 @@ def test_each_half_of_the_discriminators_loss_has_its_own_gradients() -> None:
 def test_pixel_losses_follow_their_formulas() -> None:
     x, y = torch.tensor([0.0, 0.5]), torch.tensor([0.1, 0.5])
     assert pixel_loss(x, y, "l1").item() == pytest.approx(0.05)
+    assert pixel_loss(x, y, "l2").item() == pytest.approx(0.005)
     assert pixel_loss(x, y, "charbonnier").item() == pytest.approx((math.hypot(0.1, 1e-3) + 1e-3) / 2)
 
 
