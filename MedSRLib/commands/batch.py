@@ -136,8 +136,7 @@ def describe(plan: Plan, workers: int) -> list[str]:
     lines = [
         f"plan: {len(studies)} studies ({len(studies) - series} files, {series} DICOM series), "
         f"{len(plan.complete)} complete, {len(plan.tasks)} to do",
-        f"  model  {manifest.name} {manifest.version}, factors "
-        + " x ".join(f"{factor:g}" for factor in manifest.factors),
+        f"  model  {manifest.name} {manifest.version}, factors {manifest.factors_text}",
         f"  device {device_label(resolve_device(plan.settings.options['device']))}{processes}",
         f"  output {plan.output}",
     ]

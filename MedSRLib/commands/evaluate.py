@@ -152,8 +152,8 @@ def choose_models(names: Sequence[str], task: str) -> list[Model]:
     models = [find_model(name) for name in names] if names else models_for_task(acquisition)
     for model in models:
         if not fits_task(model, acquisition):
-            factors = " x ".join(f"{factor:g}" for factor in model.manifest.factors)
-            raise UsageError(f"the model {model.manifest.name} is for factors {factors}, not for {task}: leave it out")
+            name, factors = model.manifest.name, model.manifest.factors_text
+            raise UsageError(f"the model {name} is for factors {factors}, not for {task}: leave it out")
         model.manifest.verify(model.folder)
     return models
 

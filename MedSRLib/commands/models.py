@@ -86,7 +86,7 @@ def _list(arguments: argparse.Namespace) -> int:
         for model in models:
             m = model.manifest
             modalities = ", ".join(m.domain["modalities"]) or "natural images"
-            rows.append((m.name, m.version, m.task, _factors(model), modalities, m.licence))
+            rows.append((m.name, m.version, m.task, m.factors_text, modalities, m.licence))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
             print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
@@ -105,7 +105,7 @@ def _show(arguments: argparse.Namespace) -> int:
     lines = {
         "name": f"{m.name} {m.version}",
         "folder": str(model.folder),
-        "task": f"{m.task}, factors {_factors(model)}, predicts the {m.predicts}",
+        "task": f"{m.task}, factors {m.factors_text}, predicts the {m.predicts}",
         "for": ", ".join(m.domain["modalities"]) or "natural images",
         "spacing": f"{spacing[0]:g} to {spacing[1]:g} mm" if spacing else "any",
         "network": f"{m.architecture} {json.dumps(m.arguments)}",
@@ -156,14 +156,6 @@ def _export(arguments: argparse.Namespace) -> int:
     export = export_onnx if chosen == "onnx" else export_bundle
     print(export(find_model(arguments.name), arguments.output, fidelity=arguments.fidelity))
     return 0
-
-
-def _factors(model: Model) -> str:
-    manifest = model.manifest
-    words = [f"{factor:g}" for factor in manifest.factors]
-    if manifest.factor_range is not None:
-        words[2] = "{:g}-{:g}".format(*manifest.factor_range)
-    return " x ".join(words)
 
 
 def _summary(model: Model) -> dict[str, Any]:

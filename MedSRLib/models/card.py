@@ -53,14 +53,11 @@ def card_text(manifest: Manifest) -> str:
 
 
 def _what_it_is(manifest: Manifest) -> list[str]:
-    i, j, k = (f"{factor:g}" for factor in manifest.factors)
-    if manifest.factor_range is not None:
-        k = "{:g} to {:g}".format(*manifest.factor_range)
     sets = " and ".join(
         f"{kind} (`{entry['file']}`, SHA-256 {entry['sha256'][:16]}...)" for kind, entry in manifest.weights.items()
     )
     lines = [
-        f"- Task: {_TASKS[manifest.task]}; factors {i} x {j} x {k}.",
+        f"- Task: {_TASKS[manifest.task]}; factors {manifest.factors_text}.",
         f"- Network: {manifest.architecture} in {manifest.spatial_dims}D, predicts the {manifest.predicts}.",
         f"- Weights: {sets or 'none'}. `--fidelity 1` takes the fidelity weights, lower values mix in the perceptual.",
         f"- Tiles: {_tiles(manifest)}.",

@@ -90,6 +90,14 @@ class Manifest:
         if self.task == "volumetric" and self.spatial_dims != 3:
             raise ModelError("the manifest of a volumetric model needs spatial_dims 3")
 
+    @property
+    def factors_text(self) -> str:
+        """The factors along i, j, k for people, such as "1 x 1 x 1.5 to 8"."""
+        i, j, k = (f"{factor:g}" for factor in self.factors)
+        if self.factor_range is not None:
+            k = "{:g} to {:g}".format(*self.factor_range)
+        return f"{i} x {j} x {k}"
+
     @classmethod
     def from_json(cls, content: Any, *, source: str = FILE_NAME) -> Manifest:
         """A manifest from parsed JSON; keys that only other tools read are ignored.

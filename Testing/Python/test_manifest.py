@@ -63,6 +63,8 @@ def test_a_through_plane_model_states_its_range_of_factors(manifest: Manifest, t
     through = replace(manifest, task="through-plane", factors=(1, 1, 4), factor_range=(1.5, 8.0))
     through.write(tmp_path)
     assert Manifest.read(tmp_path).factor_range == (1.5, 8.0)
+    assert Manifest.read(tmp_path).factors_text == "1 x 1 x 1.5 to 8"
+    assert manifest.factors_text == "2 x 2 x 1"
 
 
 def test_a_manifest_cannot_be_changed(manifest: Manifest) -> None:
