@@ -47,7 +47,7 @@ class LossesConfig:
     """Losses of the fidelity stage, and the perceptual loss of the GAN stage.
 
     Args:
-        pixel: "l1", "charbonnier" or "l2" (squared), in the fidelity stage.
+        pixel: "l1", "charbonnier", "l2" (squared) or "l1+l2", in the fidelity stage; see ``losses.pixel_loss``.
         consistency: weight of mean |A x - y| in the fidelity stage.
         perceptual: the table above.
     """
@@ -57,8 +57,8 @@ class LossesConfig:
     perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
 
     def __post_init__(self) -> None:
-        if self.pixel not in ("l1", "charbonnier", "l2"):
-            raise UsageError(f"losses.pixel = {self.pixel!r} must be 'l1', 'charbonnier' or 'l2'")
+        if self.pixel not in ("l1", "charbonnier", "l2", "l1+l2"):
+            raise UsageError(f"losses.pixel = {self.pixel!r} must be 'l1', 'charbonnier', 'l2' or 'l1+l2'")
 
 
 @dataclass(frozen=True)

@@ -195,6 +195,7 @@ def test_pixel_losses_follow_their_formulas() -> None:
     x, y = torch.tensor([0.0, 0.5]), torch.tensor([0.1, 0.5])
     assert pixel_loss(x, y, "l1").item() == pytest.approx(0.05)
     assert pixel_loss(x, y, "l2").item() == pytest.approx(0.005)
+    assert pixel_loss(x, y, "l1+l2").item() == pytest.approx(0.05 + 10 * 0.005)
     assert pixel_loss(x, y, "charbonnier").item() == pytest.approx((math.hypot(0.1, 1e-3) + 1e-3) / 2)
 
 
