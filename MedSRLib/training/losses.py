@@ -25,9 +25,9 @@ def pixel_loss(estimate: Tensor, reference: Tensor, kind: str) -> Tensor:
 
     Args:
         estimate, reference: of the same shape.
-        kind: "l1", mean |d|; "charbonnier", its smooth form sqrt(d^2 + 0.001^2) (Lai et al. 2017); "l2", mean d^2, whose
-            minimum is the mean of what is possible, so the highest PSNR where much is; "l1+l2", mean |d| + 10 d^2, which
-            also makes small differences vanish.
+        kind: "l1", mean |d|; "charbonnier", its smooth form sqrt(d^2 + 0.001^2) (Lai et al. 2017); "l2", mean d^2,
+            whose minimum is the mean of what is possible, so the highest PSNR where much is; "l1+l2", the mean of
+            |d| + 10 d^2, which also makes small differences vanish.
     """
     if kind == "l1":
         return functional.l1_loss(estimate, reference)
