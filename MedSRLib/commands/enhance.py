@@ -45,7 +45,8 @@ def add_enhance_options(parser: argparse.ArgumentParser) -> None:
         "--psf-fwhm",
         type=float,
         metavar="W",
-        help="point-spread width of the input in its own voxels, where it is known (default: the model's)",
+        help="point-spread width of the input in its own voxels, where it is known (default: estimated in-plane, the "
+        "model's along the slice axis where the file does not say how thick slices are)",
     )
     parser.add_argument(
         "--factor",
@@ -130,10 +131,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def summary(report: dict[str, Any]) -> str:
     """The fidelity report in a few lines."""
+    from MedSRLib.enhancement.report import point_spread_text
+
     return (
         f"{report['output']}\n"
         f"  model        {report['model']['name']} {report['model']['version']} on {report['device']}, "
         f"{report['seconds']:.1f} s\n"
+        f"  acquisition  {point_spread_text(report)}\n"
         f"  agreement    {report['lr_consistency_rmse']:.3g} grey levels RMS with the input "
         f"({report['lr_consistency_percent']:.3f} % of the range)\n"
         f"  mean shift   {report['mean_shift']:+.3g} grey levels\n"

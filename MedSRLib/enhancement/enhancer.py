@@ -78,8 +78,9 @@ def enhance(
             returned. Takes eight times as long in-plane and in 3D, four times through-plane.
         roi: voxel box (i0, i1, j0, j1, k0, k1), first voxel and one past the last. The result equals that part of
             the whole volume's result.
-        psf_fwhm: point-spread width in voxels of the input, when it is known; None for the model's own. Along k the
-            slice thickness counts, where the volume says it.
+        psf_fwhm: point-spread width in voxels of the input, when it is known. None: in-plane models estimate it from
+            the volume, see ``point_spread``; the others assume the manifest's. Along k the slice thickness counts,
+            where the volume says it.
         factor: slices of the result for each slice of the input, "through-plane" models only; None makes slices as
             far apart as the pixels.
         force: also take volumes that look like label maps.
@@ -143,6 +144,7 @@ def run_generator(
     import torch
 
     from MedSRLib.enhancement.devices import device_label, resolve_device, resolve_precision, tile_voxels
+    from MedSRLib.enhancement.point_spread import estimate_fwhm, take_samples
     from MedSRLib.enhancement.residual import base_image, residual_slabs
     from MedSRLib.enhancement.tiling import TiledGenerator
 
@@ -170,28 +172,30 @@ def run_generator(
         voxels=tile_voxels(generator, target),
         check=check,
     )
+    acquisition, source = plan.acquisition, "assumed" if psf_fwhm is None else "given"
+    if psf_fwhm is None and manifest.task == "inplane":
+        samples = take_samples(volume.voxels, scaling, manifest.slices)
+        acquisition, source = replace(acquisition, in_plane_fwhm=estimate_fwhm(samples, manifest, tiled)), "estimated"
     y = scaling.normalise(volume.voxels[plan.context])
     voxels = np.empty(plan.shape, volume.voxels.dtype)
     spread = np.empty(plan.shape, np.float32) if uncertainty else None
-    tally = FidelityTally(plan.acquisition, scaling.width)
+    tally = FidelityTally(acquisition, scaling.width)
     iterations = CONSISTENCY_ITERATIONS if consistency else 0
 
-    for slab in residual_slabs(
-        y, plan.context_shape, manifest, plan.acquisition, tiled, uncertainty=uncertainty, done=done
-    ):
+    for slab in residual_slabs(y, plan.context_shape, manifest, acquisition, tiled, uncertainty=uncertainty, done=done):
         check()
         measured = torch.from_numpy(y[slab.low])
         shape = tuple(slab.output.shape)
         x = slab.output
         if manifest.predicts == "residual":
-            x = x + base_image(measured, shape, plan.acquisition, manifest.base_iterations)
-        x = back_project(x, measured, plan.acquisition, iterations, floor=floor)
+            x = x + base_image(measured, shape, acquisition, manifest.base_iterations)
+        x = back_project(x, measured, acquisition, iterations, floor=floor)
         result = cast_like(scaling.restore(x.numpy()), volume.voxels.dtype)
         deviation = None if slab.spread is None else slab.spread * scaling.width
-        source, kept = _overlap(slab.high, plan.cut)
-        voxels[kept] = result[source]
+        part, kept = _overlap(slab.high, plan.cut)
+        voxels[kept] = result[part]
         if spread is not None and deviation is not None:
-            spread[kept] = deviation.numpy()[source]
+            spread[kept] = deviation.numpy()[part]
         low = torch.from_numpy(volume.voxels[plan.context][slab.low].astype(np.float32))
         tally.add(low, interpolate(low, shape), torch.from_numpy(result.astype(np.float32)), deviation)
 
@@ -203,9 +207,10 @@ def run_generator(
             "version": manifest.version,
             "sha256": {name: entry["sha256"] for name, entry in manifest.weights.items()},
         },
-        "factors": list(plan.acquisition.factors),
-        "psf_fwhm": plan.acquisition.in_plane_fwhm,
-        "slice_thickness": plan.acquisition.slice_thickness,
+        "factors": list(acquisition.factors),
+        "psf_fwhm": acquisition.in_plane_fwhm,
+        "psf_fwhm_source": source,
+        "slice_thickness": acquisition.slice_thickness,
         "modality": volume.modality,
         "roi": None if roi is None else list(roi),
         "consistency": consistency,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,23 @@ if TYPE_CHECKING:
 NOTICE = "Super-resolved image: not for primary diagnosis."
 _UNCERTAIN = 0.02
 """A voxel counts as uncertain when its spread is above this part of the intensity range."""
+
+
+def estimated_fwhm(report: Mapping[str, Any]) -> float | None:
+    """The point-spread width, where it was estimated; None where not.
+
+    The other frames of a sequence are told the first one's: one scanner measured them all, and an estimate of each
+    would make them flicker.
+    """
+    return float(report["psf_fwhm"]) if report["psf_fwhm_source"] == "estimated" else None
+
+
+def point_spread_text(report: Mapping[str, Any]) -> str:
+    """How blurred the input was taken to be, for people."""
+    i, _, k = report["factors"]
+    parts = [f"point spread of {report['psf_fwhm']:.2f} pixels ({report['psf_fwhm_source']})"] if i > 1 else []
+    parts += [f"slices as thick as {report['slice_thickness']:.2f} of their spacing"] if k > 1 else []
+    return ", ".join(parts)
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from MedSRLib.enhancement.report import estimated_fwhm
 from MedSRLib.errors import MedSRError
 from MedSRLib.panel.job import Callbacks, Job
 from MedSRLib.panel.runner import JobRunner
@@ -45,8 +46,11 @@ def submit_all(
         if len(results) == len(jobs):
             on_all_done(results)
             return
+        job = jobs[len(results)]
+        if (width := estimated_fwhm(results[0].report)) is not None:
+            job = replace(job, options={**job.options, "psf_fwhm": width})
         try:
-            runner.submit(jobs[len(results)], each)
+            runner.submit(job, each)
         except MedSRError as error:
             callbacks.on_error(str(error), "")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from MedSRLib.enhancement.report import point_spread_text
 from MedSRLib.errors import MedSRError
 
 _REPORT = "MedSR.Report"
@@ -112,6 +113,8 @@ def report_table(report: dict[str, Any]) -> str:
         (_("Detail added (RMS)"), f"{report['added_detail_rms']:.3g}"),
         (_("Computed in"), f"{report['seconds']:.0f} s, {report['device']}"),
     ]
+    if "psf_fwhm_source" in report:  # not in a report that an earlier version wrote into a scene
+        rows.insert(1, (_("Input taken as"), point_spread_text(report)))
     if "uncertain_share_percent" in report:
         rows.append((_("Uncertain voxels"), f"{report['uncertain_share_percent']:.1f} %"))
     rows += [(_("Warning"), sentence) for sentence in report["warnings"]]

@@ -10,6 +10,7 @@ from typing import Any
 import slicer
 
 from MedSRLib.enhancement.enhancer import Cancelled, Enhanced, Progress, enhance
+from MedSRLib.enhancement.report import estimated_fwhm
 from MedSRLib.errors import InputError
 from MedSRLib.models.catalogue import resolve_model
 from MedSRLib.scene.browsing import browser_of
@@ -156,8 +157,9 @@ def process_sequence(
     count = len(job.frames)
 
     def results() -> Iterator[Enhanced]:
+        width: float | None = None
         for n, (_, frame) in enumerate(job.frames):
-            yield enhance(
+            enhanced = enhance(
                 frame.volume,
                 chosen,
                 device=device,
@@ -167,7 +169,10 @@ def process_sequence(
                 roi=frame.region,
                 progress=None if progress is None else _part(progress, n, count),
                 cancelled=cancelled,
+                psf_fwhm=width,
             )
+            width = width or estimated_fwhm(enhanced.report)
+            yield enhanced
 
     return place_sequence(job, results())
 

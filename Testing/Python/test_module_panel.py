@@ -34,6 +34,8 @@ def enhance(volume, model, *, progress, cancelled, **options):
         dict.fromkeys(figures, 1.5), notice="not for <diagnosis>", version="0", factors=[2, 2, 1], device="CPU",
         model=dict(name=model, version="1", sha256=dict(fidelity="f" * 64), fidelity=1.0),
         warnings=["unlike <what> it knows"], notes=[], options=dict(options),
+        psf_fwhm=options.get("psf_fwhm", 0.85), psf_fwhm_source="given" if "psf_fwhm" in options else "estimated",
+        slice_thickness=1.0,
     )
     return Enhanced(volume=volume.with_voxels(voxels, affine), report=report, uncertainty=None)
 """
@@ -365,6 +367,8 @@ def test_all_frames_of_a_sequence_become_a_new_sequence(
     sequences = slicer.util.getNodesByClass("vtkMRMLSequenceNode", scene)
     assert len(sequences) == 2
     assert sequences[1].GetNumberOfDataNodes() == 3
+    reports = [json.loads(sequences[1].GetNthDataNode(n).GetAttribute("MedSR.Report")) for n in range(3)]
+    assert [report["psf_fwhm_source"] for report in reports] == ["estimated", "given", "given"]
     assert messages[-1][1].startswith("frame 3 of 3: ")
     assert [m[0] for m in messages] == sorted(m[0] for m in messages)
 

@@ -206,6 +206,16 @@ def test_a_real_model_enhances_every_frame_with_progress_over_all(
     assert {message.split(":")[0] for _, message in told} == {f"frame {n} of 4" for n in (1, 2, 3, 4)}
 
 
+def test_all_frames_get_the_point_spread_that_was_estimated_for_the_first(
+    scene: Any, played: tuple[Any, Any], tiny_model: Model
+) -> None:
+    """One scanner measured them all; an estimate of each frame would make the sequence flicker."""
+    made = process_sequence(played[0], tiny_model.folder, device="cpu")
+    reports = [json.loads(made.GetNthDataNode(n).GetAttribute("MedSR.Report")) for n in range(len(TIMES))]
+    assert [report["psf_fwhm_source"] for report in reports] == ["estimated", "given", "given", "given"]
+    assert len({report["psf_fwhm"] for report in reports}) == 1
+
+
 def test_cancelling_between_frames_leaves_nothing_behind(
     scene: Any, played: tuple[Any, Any], tiny_model: Model
 ) -> None:

@@ -1,0 +1,71 @@
+"""How blurred a volume was measured, where nobody says it: estimated through the generator.
+
+A generator trained on many point spreads draws the anatomy that it believes the image shows, so its output tells which
+point spread it saw: the width whose A turns that output back into the measurement best. P then changes the generator's
+image as little as agreement with the measurement allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from MedSRLib.acquisition.operator import AcquisitionModel
+from MedSRLib.enhancement.residual import base_image, neighbourhoods
+from MedSRLib.models.manifest import Manifest
+from MedSRLib.volumes.intensity import IntensityScaling
+
+WIDTHS = tuple(round(0.4 + 0.05 * n, 2) for n in range(19))
+"""Candidates, 0.4 to 1.3 voxels of the input: steps so wide that the choice is the same for any tiles and device."""
+_SLICES = 4
+_SIDE = 192
+_EDGE = 8
+"""Voxels at a sample's cut edges that are not compared: A reaches beyond them."""
+
+
+def take_samples(voxels: np.ndarray, scaling: IntensityScaling, slices: int) -> list[np.ndarray]:
+    """The middles of a few slices spread over the whole volume, whatever part of it is to be enhanced.
+
+    Args:
+        voxels: of the measurement [k, j, i].
+        scaling: of the volume.
+        slices: that the generator sees.
+
+    Returns:
+        Each slice with its neighbours, normalised float32, [1, slices, j, i].
+    """
+    middle = tuple(slice(max(0, (n - _SIDE) // 2), (n + _SIDE) // 2) for n in voxels.shape[1:])
+    samples = []
+    for k in sorted({int((n + 0.5) * len(voxels) / _SLICES) for n in range(_SLICES)}):
+        first = max(0, k - slices // 2)
+        around = scaling.normalise(voxels[(slice(first, k + slices // 2 + 1), *middle)])
+        samples.append(neighbourhoods(around, k - first, k - first + 1, slices))
+    return samples
+
+
+def estimate_fwhm(
+    samples: Sequence[np.ndarray], manifest: Manifest, generator: Callable[[np.ndarray], torch.Tensor]
+) -> float:
+    """Point-spread width of the measurement in its own voxels, one of ``WIDTHS``; the manifest's where every sample is
+    blank and fits any width.
+
+    Args:
+        samples: see ``take_samples``.
+        manifest: of an in-plane model.
+        generator: its generator, which takes a sample and returns [1, J, I].
+    """
+    nominal = AcquisitionModel(manifest.factors)
+    misfits = np.zeros(len(WIDTHS))
+    for sample in samples:
+        measured = torch.from_numpy(sample[:, manifest.slices // 2])
+        x = generator(sample)
+        if manifest.predicts == "residual":
+            x = x + base_image(measured, tuple(x.shape), nominal, manifest.base_iterations)
+        inner = tuple(slice(_EDGE, -_EDGE) if n == _SIDE else slice(None) for n in measured.shape[1:])
+        for index, width in enumerate(WIDTHS):
+            misfit = replace(nominal, in_plane_fwhm=width).apply(x, measured.shape) - measured
+            misfits[index] += float((misfit[(..., *inner)] ** 2).double().sum())
+    return WIDTHS[int(misfits.argmin())] if misfits.any() else manifest.in_plane_fwhm

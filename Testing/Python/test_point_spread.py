@@ -1,0 +1,80 @@
+"""The point spread of an unknown scanner is estimated through the generator, from the whole volume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from MedSRLib.acquisition.operator import AcquisitionModel
+from MedSRLib.enhancement.enhancer import enhance
+from MedSRLib.enhancement.point_spread import WIDTHS, estimate_fwhm, take_samples
+from MedSRLib.models.catalogue import Model
+from MedSRLib.volumes.intensity import IntensityScaling
+from MedSRLib.volumes.volume import Volume
+
+MakeVolume = Callable[..., Volume]
+
+
+def anatomy(*shape: int) -> np.ndarray:
+    """Smooth blobs with sharp edges, in 0..1."""
+    x = np.random.default_rng(3).random(shape, np.float32)
+    for axis in (-1, -2):
+        x = (x + np.roll(x, 1, axis) + np.roll(x, 2, axis)) / 3
+    return (x > x.mean()).astype(np.float32)
+
+
+@pytest.mark.parametrize("width", [0.5, 0.7, 1.0, 1.2])
+@pytest.mark.parametrize("side", [40, 384])
+def test_a_generator_that_knows_the_anatomy_tells_the_width_exactly(tiny_model: Model, width: float, side: int) -> None:
+    """With a side of 384 the measurement fills a sample, whose edges count as cut."""
+    x = anatomy(1, side, side)
+    y = AcquisitionModel((2, 2, 1), in_plane_fwhm=width).apply(x)
+    manifest = replace(tiny_model.manifest, predicts="image", slices=1)
+    assert estimate_fwhm([y[None]], manifest, lambda _: torch.from_numpy(x)) == width
+
+
+def test_the_base_that_a_residual_was_trained_on_is_added_first(tiny_model: Model) -> None:
+    """A residual of zero on the back-projected interpolation leaves the nominal width the best of all."""
+    y = AcquisitionModel((2, 2, 1)).apply(anatomy(1, 64, 64))
+    manifest = replace(tiny_model.manifest, base_iterations=20, slices=1)
+    assert estimate_fwhm([y[None]], manifest, lambda _: torch.zeros(1, 64, 64)) == 1.0
+
+
+def test_a_blank_image_fits_any_width_and_gets_the_models_own(tiny_model: Model) -> None:
+    manifest = replace(tiny_model.manifest, in_plane_fwhm=0.85)
+    blank = np.zeros((1, 3, 24, 24), np.float32)
+    assert estimate_fwhm([blank], manifest, lambda _: torch.zeros(1, 48, 48)) == 0.85
+
+
+@pytest.mark.parametrize(
+    ("shape", "count", "size"),
+    [((1, 20, 30), 1, (20, 30)), ((9, 300, 20), 4, (192, 20)), ((3, 24, 24), 3, (24, 24))],
+)
+def test_samples_are_middles_of_slices_spread_over_the_volume(
+    shape: Sequence[int], count: int, size: tuple[int, int]
+) -> None:
+    voxels = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    samples = take_samples(voxels, IntensityScaling(0.0, 1.0), 3)
+    assert [sample.shape for sample in samples] == [(1, 3, *size)] * count
+    j, i = ((n - kept) // 2 for n, kept in zip(shape[1:], size, strict=True))
+    for sample in samples:
+        k = int(sample[0, 1, 0, 0]) // int(np.prod(shape[1:]))
+        wanted = [max(0, k - 1), k, min(shape[0] - 1, k + 1)]
+        assert np.array_equal(sample[0], voxels[wanted, j : j + size[0], i : i + size[1]])
+
+
+def test_a_region_gets_the_width_of_the_whole_volume(tiny_model: Model, smooth_volume: MakeVolume) -> None:
+    volume = smooth_volume((6, 40, 40))
+    whole, part = enhance(volume, tiny_model), enhance(volume, tiny_model, roi=(2, 12, 3, 15, 0, 2))
+    assert part.report["psf_fwhm"] == whole.report["psf_fwhm"]
+
+
+def test_the_report_says_where_the_width_comes_from(tiny_model: Model, smooth_volume: MakeVolume) -> None:
+    estimated, given = enhance(smooth_volume(), tiny_model), enhance(smooth_volume(), tiny_model, psf_fwhm=0.77)
+    assert estimated.report["psf_fwhm_source"] == "estimated"
+    assert estimated.report["psf_fwhm"] in WIDTHS
+    assert (given.report["psf_fwhm"], given.report["psf_fwhm_source"]) == (0.77, "given")
