@@ -40,8 +40,9 @@ class Manifest:
         base_iterations: back-projection steps of the base the residual is added to; 0 is plain B-spline.
         border: voxels that are mirrored around an image before the generator sees it: so far from its own padding it
             was not scored in training.
-        in_plane_fwhm: point-spread width, in low-resolution voxels, that is assumed where nobody says it. Narrower
-            than one voxel it costs a little where the truth is wider, and spares ringing where it is narrower.
+        in_plane_fwhm: point-spread width, in low-resolution voxels, that is assumed where nobody says it and it is not
+            estimated: along k, and in blank images. Narrower than one voxel it costs a little where the truth is
+            wider, and spares ringing where it is narrower.
         intensity: rule that normalises the input; "per-volume" is ``IntensityScaling``.
         tile_tolerance: largest change of the generator's output that tiling may cause, in parts of the range, for
             which the halo was measured; 0 means float rounding (the halo is the full receptive radius).

@@ -131,7 +131,8 @@ class TrainingConfig:
         factor_range: factors along k that are trained, "through-plane" only.
         slices: odd number of neighbouring slices the generator sees as channels.
         base_iterations: back-projection steps of the base image that the generator's residual is added to.
-        assumed_fwhm: point-spread width in low-resolution voxels that enhancement assumes of an unknown scanner.
+        assumed_fwhm: point-spread width in low-resolution voxels that enhancement assumes of an unknown scanner, where
+            it does not estimate it (it does for the task "inplane").
         start: folder of a model whose fidelity weights the first stage starts from, relative to the configuration's
             folder: fine-tuning, or x4 from x2 (Lim et al. 2017, section 3.3). Layers are taken over from the first
             one up to the first that does not fit. "" starts from nothing.
