@@ -204,7 +204,7 @@ def _row(score: Score, rows: Sequence[Score], unit: float) -> str:
 def _title(task: str, width: float, profile: str, *, told: bool) -> str:
     """The task, and what about the simulated acquisition the methods are not told."""
     if not told:
-        task = f"{task} (models assume their default width)"
+        task = f"{task} (models are not told the acquisition)"
     if profile != "gaussian":
         truth = "k-space truncation" if profile == "kspace" else f"{profile} of width {width:g}"
         return f"{task}, truly a {truth} where methods assume gaussian of width 1"

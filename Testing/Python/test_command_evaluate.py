@@ -132,7 +132,7 @@ def test_the_true_width_is_stated(reference: Path, capsys: pytest.CaptureFixture
 
 def test_it_is_stated_when_models_are_not_told_the_width(reference: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(reference), "--task", "inplane-x2", "--untold"]) == 0
-    assert "inplane-x2 (models assume their default width)" in capsys.readouterr().out
+    assert "inplane-x2 (models are not told the acquisition)" in capsys.readouterr().out
 
 
 def test_the_true_profile_is_stated(reference: Path, capsys: pytest.CaptureFixture[str]) -> None:
