@@ -79,8 +79,8 @@ def enhance(
         roi: voxel box (i0, i1, j0, j1, k0, k1), first voxel and one past the last. The result equals that part of
             the whole volume's result.
         psf_fwhm: point-spread width in voxels of the input, when it is known. None: in-plane models estimate it from
-            the volume, see ``point_spread``; the others assume the manifest's. Along k the slice thickness counts,
-            where the volume says it.
+            the volume, see ``point_spread``; for CT and for other models it is the manifest's. Along k the slice
+            thickness counts, where the volume says it.
         factor: slices of the result for each slice of the input, "through-plane" models only; None makes slices as
             far apart as the pixels.
         force: also take volumes that look like label maps.
@@ -144,7 +144,7 @@ def run_generator(
     import torch
 
     from MedSRLib.enhancement.devices import device_label, resolve_device, resolve_precision, tile_voxels
-    from MedSRLib.enhancement.point_spread import estimate_fwhm, take_samples
+    from MedSRLib.enhancement.point_spread import find_acquisition
     from MedSRLib.enhancement.residual import base_image, residual_slabs
     from MedSRLib.enhancement.tiling import TiledGenerator
 
@@ -172,10 +172,7 @@ def run_generator(
         voxels=tile_voxels(generator, target),
         check=check,
     )
-    acquisition, source = plan.acquisition, "assumed" if psf_fwhm is None else "given"
-    if psf_fwhm is None and manifest.task == "inplane":
-        samples = take_samples(volume.voxels, scaling, manifest.slices)
-        acquisition, source = replace(acquisition, in_plane_fwhm=estimate_fwhm(samples, manifest, tiled)), "estimated"
+    acquisition, source = find_acquisition(volume, manifest, plan.acquisition, tiled, given=psf_fwhm is not None)
     y = scaling.normalise(volume.voxels[plan.context])
     voxels = np.empty(plan.shape, volume.voxels.dtype)
     spread = np.empty(plan.shape, np.float32) if uncertainty else None

@@ -3,6 +3,8 @@
 A generator trained on many point spreads draws the anatomy that it believes the image shows, so its output tells which
 point spread it saw: the width whose A turns that output back into the measurement best. P then changes the generator's
 image as little as agreement with the measurement allows.
+
+CT is not estimated: its reconstruction kernels are so soft that the anatomy itself looks blurred, whatever measured it.
 """
 
 from __future__ import annotations
@@ -17,9 +19,13 @@ from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.enhancement.residual import base_image, neighbourhoods
 from MedSRLib.models.manifest import Manifest
 from MedSRLib.volumes.intensity import IntensityScaling
+from MedSRLib.volumes.volume import Volume
 
 WIDTHS = tuple(round(0.4 + 0.05 * n, 2) for n in range(19))
 """Candidates, 0.4 to 1.3 voxels of the input: steps so wide that the choice is the same for any tiles and device."""
+_CAUTION = 0.1
+"""The estimate is so much narrower than what fits best: a width that is too large rings around every edge, one that is
+too small leaves some of the blur."""
 _SLICES = 4
 _SIDE = 192
 _EDGE = 8
@@ -49,8 +55,8 @@ def take_samples(voxels: np.ndarray, scaling: IntensityScaling, slices: int) -> 
 def estimate_fwhm(
     samples: Sequence[np.ndarray], manifest: Manifest, generator: Callable[[np.ndarray], torch.Tensor]
 ) -> float:
-    """Point-spread width of the measurement in its own voxels, one of ``WIDTHS``; the manifest's where every sample is
-    blank and fits any width.
+    """Point-spread width of the measurement in its own voxels: of ``WIDTHS`` the best, less some caution; the
+    manifest's where every sample is blank and fits any width.
 
     Args:
         samples: see ``take_samples``.
@@ -68,4 +74,30 @@ def estimate_fwhm(
         for index, width in enumerate(WIDTHS):
             misfit = replace(nominal, in_plane_fwhm=width).apply(x, measured.shape) - measured
             misfits[index] += float((misfit[(..., *inner)] ** 2).double().sum())
-    return WIDTHS[int(misfits.argmin())] if misfits.any() else manifest.in_plane_fwhm
+    if not misfits.any():
+        return manifest.in_plane_fwhm
+    return max(WIDTHS[0], round(WIDTHS[int(misfits.argmin())] - _CAUTION, 2))
+
+
+def find_acquisition(
+    volume: Volume,
+    manifest: Manifest,
+    assumed: AcquisitionModel,
+    generator: Callable[[np.ndarray], torch.Tensor],
+    *,
+    given: bool,
+) -> tuple[AcquisitionModel, str]:
+    """A for P, and where its in-plane width comes from: "given", "estimated" or "assumed".
+
+    Args:
+        volume: the whole measurement.
+        manifest: of the model.
+        assumed: A with the width that was given, or else the manifest's.
+        generator: see ``estimate_fwhm``.
+        given: somebody said the width.
+    """
+    if given or manifest.task != "inplane" or volume.modality == "CT":
+        return assumed, "given" if given else "assumed"
+    scaling = IntensityScaling.fit(volume.voxels, volume.modality)
+    samples = take_samples(volume.voxels, scaling, manifest.slices)
+    return replace(assumed, in_plane_fwhm=estimate_fwhm(samples, manifest, generator)), "estimated"
