@@ -149,8 +149,13 @@ def _draw_differences(cells: Any, panels: Sequence[tuple[str, np.ndarray]], agai
     bar = axes.inset_axes((0.1, 0.42, 0.8, 0.06))
     bar.imshow(np.linspace(-1, 1, 256)[None], cmap="RdBu_r", aspect="auto", extent=(-largest, largest, 0, 1))
     bar.set_yticks([])
-    bar.set_xticks([-largest, 0, largest], [f"-{largest:.3g}", "0", f"+{largest:.3g}"], color=_INK, fontsize=9)
-    bar.tick_params(color=_INK)
+    bar.set_xticks([-largest, 0, largest], [f"-{grey_text(largest)}", "0", f"+{grey_text(largest)}"])
+    bar.tick_params(colors=_INK, labelsize=9)
+
+
+def grey_text(value: float) -> str:
+    """A difference in grey levels in three digits or, of hundreds, as a whole number: never with an exponent."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _hide_ticks(axes: Axes) -> None:

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.image import imread
 
 from MedSRLib.errors import MissingPackageError, OutputError
-from MedSRLib.evaluation.picture import draw_comparison, require_matplotlib
+from MedSRLib.evaluation.picture import draw_comparison, grey_text, require_matplotlib
 from MedSRLib.evaluation.views import SlicePlane, Window, ZoomBox, best_axis, choose_window
 from MedSRLib.volumes.volume import Volume
 
@@ -204,3 +204,8 @@ def test_without_matplotlib_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingPackageError, match=r'pip install "medsr\[pictures\]"'):
         require_matplotlib()
+
+
+@pytest.mark.parametrize(("value", "text"), [(1025.4, "1025"), (93.16, "93.2"), (0.01234, "0.0123"), (999.6, "1000")])
+def test_the_ends_of_the_difference_bar_have_no_exponent(value: float, text: str) -> None:
+    assert grey_text(value) == text
