@@ -53,6 +53,11 @@ class PairsConfig:
         noise: largest standard deviation of that noise, in parts of the intensity range.
         gamma: range of the exponent applied to MR intensities, so that contrasts vary.
         neighbour_dropout: share of pairs whose neighbouring slices are replaced by the slice itself.
+        phantom_share: share of pairs of a procedural phantom instead of a patient: plain shapes without noise.
+        softening_share: share of the other pairs whose anatomy is blurred before it is acquired, as a soft
+            reconstruction kernel or a scanner's filter does; phantoms always are. The generator learns that an image
+            may be smooth because there is no more detail, not only because of the point spread.
+        softening: range of that blur's full width at half maximum, in voxels of the anatomy.
     """
 
     patch: int = 48
@@ -66,6 +71,16 @@ class PairsConfig:
     noise: float = 0.01
     gamma: tuple[float, float] = (0.7, 1.4)
     neighbour_dropout: float = 0.1
+    phantom_share: float = 0.0
+    softening_share: float = 0.0
+    softening: tuple[float, float] = (0.8, 2.5)
+
+    def __post_init__(self) -> None:
+        for name in ("phantom_share", "softening_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"pairs.{name} = {getattr(self, name)} must be a share between 0 and 1")
+        if not 0 < self.softening[0] <= self.softening[1]:
+            raise UsageError(f"pairs.softening = {list(self.softening)} must be [smallest, largest] width above 0")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from MedSRLib.acquisition.noise import add_quantum, add_rician
 from MedSRLib.acquisition.operator import AcquisitionModel, Profile
 from MedSRLib.errors import InputError
 from MedSRLib.training.config import TrainingConfig
+from MedSRLib.training.phantoms import draw_phantom, soften
 from MedSRLib.volumes.intensity import CT_AIR, CT_RANGE, IntensityScaling
 from MedSRLib.volumes.volume import Volume
 
@@ -165,15 +166,29 @@ class PairSampler:
         if random.random() < 0.5:
             block = block.swapaxes(1, 2)
         block = block[:, :: random.choice((-1, 1)), :: random.choice((-1, 1))]
-        return self._contrast(block, volume)
+        return self._vary(block, volume, along=0, axes=(1, 2))
 
-    def _contrast(self, block: np.ndarray, volume: TrainingVolume) -> np.ndarray:
-        """Other grey levels, where they have no fixed meaning."""
-        if volume.is_ct:
-            return block
-        random = self._generator
-        block = np.sign(block) * np.abs(block) ** np.float32(random.uniform(*self._config.pairs.gamma))
-        return block * np.float32(random.uniform(0.7, 1.3))
+    def _vary(self, block: np.ndarray, volume: TrainingVolume, *, along: int, axes: tuple[int, ...]) -> np.ndarray:
+        """What other patients and scanners might show: other grey levels where they have no fixed meaning, a smoother
+        anatomy, or a phantom in the patient's place.
+
+        Args:
+            block: of the volume, normalised.
+            volume: says which grey levels have a meaning.
+            along: axis along which a phantom does not change.
+            axes: that softening blurs.
+        """
+        random, pairs = self._generator, self._config.pairs
+        is_phantom = random.random() < pairs.phantom_share
+        if is_phantom:
+            plane = draw_phantom(tuple(np.delete(block.shape, along)), random)
+            block = np.repeat(np.expand_dims(plane, along), block.shape[along], axis=along)
+        if not volume.is_ct:
+            block = np.sign(block) * np.abs(block) ** np.float32(random.uniform(*pairs.gamma))
+            block = block * np.float32(random.uniform(0.7, 1.3))
+        if is_phantom or random.random() < pairs.softening_share:
+            block = soften(block, float(random.uniform(*pairs.softening)), axes)
+        return block
 
     def _acquire(self, high: np.ndarray, volume: TrainingVolume) -> tuple[np.ndarray, AcquisitionModel]:
         fwhm, profile = self._draw_width(volume)

@@ -83,7 +83,7 @@ class ThroughPlaneSampler(PairSampler):
             if np.mean(block[around : around + patch, reach] > FOREGROUND) >= LEAST_FOREGROUND:
                 break
         block = block[:: random.choice((-1, 1)), :: random.choice((-1, 1)), :: random.choice((-1, 1))]
-        return np.ascontiguousarray(self._contrast(block, volume), np.float32)
+        return np.ascontiguousarray(self._vary(block, volume, along=1, axes=(0, 1, 2)), np.float32)
 
     def _measure(self, anatomy: np.ndarray, truth: AcquisitionModel, factor: float) -> Measurement:
         """The patch alone, measured without noise: its border does not fall onto the border of a thick slice."""
@@ -138,7 +138,7 @@ class VolumetricSampler(PairSampler):
             if np.mean(block > FOREGROUND) >= LEAST_FOREGROUND:
                 break
         block = block[:: random.choice((-1, 1)), :: random.choice((-1, 1)), :: random.choice((-1, 1))]
-        return np.ascontiguousarray(self._contrast(block, volume), np.float32)
+        return np.ascontiguousarray(self._vary(block, volume, along=0, axes=(0, 1, 2)), np.float32)
 
 
 SAMPLERS: dict[str, type[PairSampler]] = {
