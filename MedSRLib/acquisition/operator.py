@@ -8,7 +8,7 @@ each row of a matrix holds the profile's weights at the high-resolution voxel ce
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, TypeVar
 
@@ -17,6 +17,9 @@ import numpy as np
 from MedSRLib.errors import UsageError
 
 Profile = Literal["gaussian", "box", "kspace"]
+PointSpread = float | Literal["kspace"]
+"""What may be known of an in-plane point spread: the FWHM of a Gaussian in low-resolution voxels, or that it is the
+truncated k-space of an MR acquisition, which has no width."""
 ArrayOrTensor = TypeVar("ArrayOrTensor", bound=Any)
 
 
@@ -92,6 +95,23 @@ class AcquisitionModel:
             raise UsageError(f"factors must be three numbers of at least 1 (along i, j, k), got {self.factors}")
         if self.in_plane_fwhm <= 0 or self.slice_thickness <= 0:
             raise UsageError("the point-spread width and the slice thickness must be positive")
+
+    @property
+    def point_spread(self) -> PointSpread:
+        """The in-plane point spread as one value; see ``with_point_spread``."""
+        return "kspace" if self.in_plane_profile == "kspace" else self.in_plane_fwhm
+
+    def with_point_spread(self, point_spread: PointSpread) -> AcquisitionModel:
+        """The same sampling by another in-plane point spread.
+
+        Raises:
+            UsageError: it is neither a positive number nor "kspace".
+        """
+        if point_spread == "kspace":
+            return replace(self, in_plane_profile="kspace")
+        if isinstance(point_spread, str) or not 0 < point_spread < float("inf"):
+            raise UsageError(f"the point-spread width must be a positive number or 'kspace', not {point_spread!r}")
+        return replace(self, in_plane_fwhm=float(point_spread), in_plane_profile="gaussian")
 
     def low_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Shape of the measurement of an anatomy of ``shape`` [k, j, i]."""

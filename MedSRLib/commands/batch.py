@@ -119,8 +119,6 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
     resolve_precision(options["precision"], device)
     model = resolve_model(options.pop("model"), device.type)
     model.load_generator(fidelity=options["fidelity"])
-    if options["psf_fwhm"] is not None and not 0 < options["psf_fwhm"] < float("inf"):
-        raise UsageError("--psf-fwhm must be a positive number: leave it out where the width is not known")
     require_factor(model.manifest, options["factor"])
     return Settings(model, options, arguments.modality, arguments.uncertainty, arguments.report, arguments.format)
 

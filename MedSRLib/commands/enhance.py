@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from MedSRLib.commands.progress import progress_bar
 from MedSRLib.commands.targets import require_target
 from MedSRLib.errors import UsageError
 from MedSRLib.models.storage import write_atomically
+
+if TYPE_CHECKING:
+    from MedSRLib.acquisition.operator import PointSpread
 
 EXAMPLES = """examples:
   medsr enhance head.nii.gz head_x2.nii.gz
@@ -43,10 +47,11 @@ def add_enhance_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--psf-fwhm",
-        type=float,
+        type=_point_spread,
         metavar="W",
-        help="point-spread width of the input in its own voxels, where it is known (default: estimated in-plane, the "
-        "model's along the slice axis where the file does not say how thick slices are)",
+        help="point-spread width of the input in its own voxels, or kspace for MR of truncated k-space, where it is "
+        "known (default: estimated in-plane, for CT assumed; the model's along the slice axis where the file does not "
+        "say how thick slices are)",
     )
     parser.add_argument(
         "--factor",
@@ -59,6 +64,15 @@ def add_enhance_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="also take volumes that look like label maps or are blank")
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs (never the input)")
+
+
+def _point_spread(text: str) -> PointSpread:
+    if text == "kspace":
+        return "kspace"
+    with suppress(ValueError):
+        if 0 < float(text) < float("inf"):
+            return float(text)
+    raise argparse.ArgumentTypeError("must be a positive number or kspace: leave it out where it is not known")
 
 
 def enhance_options(arguments: argparse.Namespace) -> dict[str, Any]:

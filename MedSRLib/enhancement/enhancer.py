@@ -12,7 +12,8 @@ import numpy as np
 
 from MedSRLib import __version__
 from MedSRLib.acquisition.interpolation import back_project, interpolate
-from MedSRLib.enhancement.plan import Box, plan_enhancement
+from MedSRLib.acquisition.operator import PointSpread
+from MedSRLib.enhancement.plan import Box, assume_acquisition, plan_enhancement
 from MedSRLib.enhancement.report import NOTICE, FidelityTally, domain_warnings
 from MedSRLib.errors import EnhancementCancelled
 from MedSRLib.models.catalogue import Model, resolve_model
@@ -58,7 +59,7 @@ def enhance(
     consistency: bool = True,
     uncertainty: bool = False,
     roi: Sequence[int] | None = None,
-    psf_fwhm: float | None = None,
+    psf_fwhm: PointSpread | None = None,
     factor: float | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -78,9 +79,9 @@ def enhance(
             returned. Takes eight times as long in-plane and in 3D, four times through-plane.
         roi: voxel box (i0, i1, j0, j1, k0, k1), first voxel and one past the last. The result equals that part of
             the whole volume's result.
-        psf_fwhm: point-spread width in voxels of the input, when it is known. None: in-plane models estimate it from
-            the volume, see ``point_spread``; for CT and for other models it is the manifest's. Along k the slice
-            thickness counts, where the volume says it.
+        psf_fwhm: point-spread width in voxels of the input, or "kspace" for a truncated MR acquisition, when it is
+            known. None: in-plane models estimate it from the volume, see ``point_spread``; for CT and for other
+            models it is the manifest's. Along k the slice thickness counts, where the volume says it.
         factor: slices of the result for each slice of the input, "through-plane" models only; None makes slices as
             far apart as the pixels.
         force: also take volumes that look like label maps.
@@ -128,7 +129,7 @@ def run_generator(
     consistency: bool = True,
     uncertainty: bool = False,
     roi: Sequence[int] | None = None,
-    psf_fwhm: float | None = None,
+    psf_fwhm: PointSpread | None = None,
     factor: float | None = None,
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
@@ -157,7 +158,8 @@ def run_generator(
             progress(fraction, f"enhancing on {label}")
 
     started = time.monotonic()
-    plan = plan_enhancement(volume, manifest, roi=roi, psf_fwhm=psf_fwhm, factor=factor)
+    assumed = assume_acquisition(volume, manifest, psf_fwhm=psf_fwhm, factor=factor)
+    plan_enhancement(volume, manifest, assumed, roi=roi)  # what is wrong with the region is said at once
     scaling = IntensityScaling.fit(volume.voxels, volume.modality)
     smallest = smallest_possible(volume.voxels, volume.modality)
     floor = None if smallest is None else (smallest - scaling.offset) / scaling.width
@@ -172,7 +174,8 @@ def run_generator(
         voxels=tile_voxels(generator, target),
         check=check,
     )
-    acquisition, source = find_acquisition(volume, manifest, plan.acquisition, tiled, given=psf_fwhm is not None)
+    acquisition, source = find_acquisition(volume, manifest, assumed, tiled, given=psf_fwhm is not None)
+    plan = plan_enhancement(volume, manifest, acquisition, roi=roi)
     y = scaling.normalise(volume.voxels[plan.context])
     voxels = np.empty(plan.shape, volume.voxels.dtype)
     spread = np.empty(plan.shape, np.float32) if uncertainty else None
@@ -205,7 +208,7 @@ def run_generator(
             "sha256": {name: entry["sha256"] for name, entry in manifest.weights.items()},
         },
         "factors": list(acquisition.factors),
-        "psf_fwhm": acquisition.in_plane_fwhm,
+        "psf_fwhm": acquisition.point_spread,
         "psf_fwhm_source": source,
         "slice_thickness": acquisition.slice_thickness,
         "modality": volume.modality,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from MedSRLib.acquisition.operator import AcquisitionModel
+from MedSRLib.acquisition.operator import AcquisitionModel, PointSpread
 from MedSRLib.errors import InputError, UsageError
 from MedSRLib.models.manifest import Manifest
 from MedSRLib.volumes.geometry import cropped_affine, upsampled_affine
@@ -25,7 +25,6 @@ class Plan:
     """Boxes are in array order [k, j, i].
 
     Args:
-        acquisition: the A that is assumed.
         context: low-resolution voxels that are read: the region asked for and what its result depends on.
         context_shape: high-resolution shape of the context.
         cut: high-resolution voxels of the context that are returned.
@@ -33,7 +32,6 @@ class Plan:
         affine: of the result, IJK to RAS millimetres.
     """
 
-    acquisition: AcquisitionModel
     context: Box
     context_shape: tuple[int, ...]
     cut: Box
@@ -44,26 +42,21 @@ class Plan:
 def plan_enhancement(
     volume: Volume,
     manifest: Manifest,
+    acquisition: AcquisitionModel,
     *,
     roi: Sequence[int] | None = None,
-    psf_fwhm: float | None = None,
-    factor: float | None = None,
 ) -> Plan:
-    """Checks that a model fits a volume and says what it will do.
+    """What an enhancement will do.
 
     Args:
         volume: the input.
         manifest: of the model.
+        acquisition: A, see ``assume_acquisition``.
         roi: voxel box (i0, i1, j0, j1, k0, k1), first voxel and one past the last; None for the whole volume.
-        psf_fwhm: point-spread width in low-resolution voxels, along k where the volume does not say how thick its
-            slices are; None for the model's own.
-        factor: of a through-plane model; None makes slices as far apart as the pixels.
 
     Raises:
-        InputError: the volume has too few slices, or is isotropic already, for a through-plane model.
-        UsageError: the region is empty or outside the volume, or the factor is not one of the model's.
+        UsageError: the region is empty or outside the volume.
     """
-    acquisition = _acquisition(volume, manifest, psf_fwhm, factor)
     box = _region(volume, roi)
     full = acquisition.high_shape(volume.shape)
     reach = manifest.halo + _BACK_PROJECTION_REACH
@@ -74,7 +67,7 @@ def plan_enhancement(
         around = reach
         if axis == 0 and manifest.task == "inplane":
             around = manifest.slices // 2
-        if scale != round(scale):
+        elif scale != round(scale) or acquisition.in_plane_profile == "kspace":  # each voxel depends on the whole axis
             around = n
         start, stop = max(0, wanted.start - around), min(n, wanted.stop + around)
         # Pixel-unshuffle groups voxels from the image's first one, or when it is flipped from its last.
@@ -86,7 +79,6 @@ def plan_enhancement(
     affine = upsampled_affine(volume.affine, volume.shape, full)
     context_low = [s.stop - s.start for s in context]
     return Plan(
-        acquisition=acquisition,
         context=(context[0], context[1], context[2]),
         context_shape=acquisition.high_shape(context_low),
         cut=(cut[0], cut[1], cut[2]),
@@ -106,13 +98,35 @@ def require_factor(manifest: Manifest, factor: float | None) -> None:
         raise UsageError(f"{manifest.name} takes factors from {low:g} to {high:g}, not {factor:g}")
 
 
-def _acquisition(volume: Volume, manifest: Manifest, psf_fwhm: float | None, factor: float | None) -> AcquisitionModel:
-    fwhm = manifest.in_plane_fwhm if psf_fwhm is None else psf_fwhm
+def assume_acquisition(
+    volume: Volume,
+    manifest: Manifest,
+    *,
+    psf_fwhm: PointSpread | None = None,
+    factor: float | None = None,
+) -> AcquisitionModel:
+    """A as far as the file and the user say it, and the model's assumptions for the rest.
+
+    Args:
+        volume: the input.
+        manifest: of the model.
+        psf_fwhm: point-spread width in low-resolution voxels, along k where the volume does not say how thick its
+            slices are, or "kspace"; None for the model's own.
+        factor: of a through-plane model; None makes slices as far apart as the pixels.
+
+    Raises:
+        InputError: the volume has too few slices, or is isotropic already, for a through-plane model.
+        UsageError: the point spread or the factor is not one that the model takes.
+    """
+    known = manifest.in_plane_fwhm if psf_fwhm is None else psf_fwhm
+    fwhm = manifest.in_plane_fwhm if isinstance(known, str) else known
     i, j, k = volume.spacing
     thickness = volume.slice_thickness / k if volume.slice_thickness else fwhm
     require_factor(manifest, factor)
     if manifest.task != "through-plane":
-        return AcquisitionModel(manifest.factors, in_plane_fwhm=fwhm, slice_thickness=thickness)
+        return AcquisitionModel(manifest.factors, slice_thickness=thickness).with_point_spread(known)
+    if isinstance(known, str):
+        raise UsageError(f"{manifest.name} leaves pixels as they are: leave the point spread {known!r} out")
     if volume.shape[0] < 2:
         raise InputError(
             f"{manifest.name} makes slices between slices, and this volume has one: choose a volume of several"
@@ -122,7 +136,7 @@ def _acquisition(volume: Volume, manifest: Manifest, psf_fwhm: float | None, fac
         factor = min(k / min(i, j), manifest.factor_range[1])
         if factor < _ALREADY_ISOTROPIC:
             raise InputError(f"the slices are {k:g} mm apart and the pixels {min(i, j):g} mm: it is isotropic already")
-    return AcquisitionModel((1, 1, factor), in_plane_fwhm=fwhm, slice_thickness=thickness)
+    return AcquisitionModel((1, 1, factor), slice_thickness=thickness).with_point_spread(known)
 
 
 def _region(volume: Volume, roi: Sequence[int] | None) -> Box:

@@ -1,8 +1,11 @@
 """How blurred a volume was measured, where nobody says it: estimated through the generator.
 
 A generator trained on many point spreads draws the anatomy that it believes the image shows, so its output tells which
-point spread it saw: the width whose A turns that output back into the measurement best. P then changes the generator's
+point spread it saw: the one whose A turns that output back into the measurement best. P then changes the generator's
 image as little as agreement with the measurement allows.
+
+Besides Gaussians of many widths, k-space truncation is tried: what an MR scanner does unless it filters. No Gaussian
+stands for it: it passes everything up to a frequency and nothing above it.
 
 CT is not estimated: its reconstruction kernels are so soft that the anatomy itself looks blurred, whatever measured it.
 """
@@ -10,26 +13,28 @@ CT is not estimated: its reconstruction kernels are so soft that the anatomy its
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
 
-from MedSRLib.acquisition.operator import AcquisitionModel
+from MedSRLib.acquisition.operator import AcquisitionModel, PointSpread
 from MedSRLib.enhancement.residual import base_image, neighbourhoods
 from MedSRLib.models.manifest import Manifest
 from MedSRLib.volumes.intensity import IntensityScaling
 from MedSRLib.volumes.volume import Volume
 
 WIDTHS = tuple(round(0.4 + 0.05 * n, 2) for n in range(19))
-"""Candidates, 0.4 to 1.3 voxels of the input: steps so wide that the choice is the same for any tiles and device."""
+"""Gaussian candidates, 0.4 to 1.3 voxels of the input: steps so wide that the choice is the same for any tiles and
+device."""
+_CANDIDATES: tuple[PointSpread, ...] = (*WIDTHS, "kspace")
 _CAUTION = 0.1
-"""The estimate is so much narrower than what fits best: a width that is too large rings around every edge, one that is
-too small leaves some of the blur."""
+"""An estimated width is so much narrower than what fits best: a width that is too large rings around every edge, one
+that is too small leaves some of the blur."""
 _SLICES = 4
-_SIDE = 192
-_EDGE = 8
-"""Voxels at a sample's cut edges that are not compared: A reaches beyond them."""
+_SIDE = 256
+"""Most MR slices are no larger: a sample is a whole slice, as k-space truncation wants it."""
+_EDGE = 24
+"""Voxels at a sample's cut edges that are not compared: A reaches beyond them, that of truncated k-space far."""
 
 
 def take_samples(voxels: np.ndarray, scaling: IntensityScaling, slices: int) -> list[np.ndarray]:
@@ -52,11 +57,11 @@ def take_samples(voxels: np.ndarray, scaling: IntensityScaling, slices: int) -> 
     return samples
 
 
-def estimate_fwhm(
+def estimate_point_spread(
     samples: Sequence[np.ndarray], manifest: Manifest, generator: Callable[[np.ndarray], torch.Tensor]
-) -> float:
-    """Point-spread width of the measurement in its own voxels: of ``WIDTHS`` the best, less some caution; the
-    manifest's where every sample is blank and fits any width.
+) -> PointSpread:
+    """Point spread of the measurement: k-space truncation where that fits best, else the best of ``WIDTHS``, less some
+    caution; the manifest's width where every sample is blank and fits anything.
 
     Args:
         samples: see ``take_samples``.
@@ -64,19 +69,20 @@ def estimate_fwhm(
         generator: its generator, which takes a sample and returns [1, J, I].
     """
     nominal = AcquisitionModel(manifest.factors)
-    misfits = np.zeros(len(WIDTHS))
+    misfits = np.zeros(len(_CANDIDATES))
     for sample in samples:
         measured = torch.from_numpy(sample[:, manifest.slices // 2])
         x = generator(sample)
         if manifest.predicts == "residual":
             x = x + base_image(measured, tuple(x.shape), nominal, manifest.base_iterations)
         inner = tuple(slice(_EDGE, -_EDGE) if n == _SIDE else slice(None) for n in measured.shape[1:])
-        for index, width in enumerate(WIDTHS):
-            misfit = replace(nominal, in_plane_fwhm=width).apply(x, measured.shape) - measured
+        for index, candidate in enumerate(_CANDIDATES):
+            misfit = nominal.with_point_spread(candidate).apply(x, measured.shape) - measured
             misfits[index] += float((misfit[(..., *inner)] ** 2).double().sum())
     if not misfits.any():
         return manifest.in_plane_fwhm
-    return max(WIDTHS[0], round(WIDTHS[int(misfits.argmin())] - _CAUTION, 2))
+    best = _CANDIDATES[int(misfits.argmin())]
+    return best if isinstance(best, str) else max(WIDTHS[0], round(best - _CAUTION, 2))
 
 
 def find_acquisition(
@@ -87,17 +93,17 @@ def find_acquisition(
     *,
     given: bool,
 ) -> tuple[AcquisitionModel, str]:
-    """A for P, and where its in-plane width comes from: "given", "estimated" or "assumed".
+    """A for P, and where its in-plane point spread comes from: "given", "estimated" or "assumed".
 
     Args:
         volume: the whole measurement.
         manifest: of the model.
-        assumed: A with the width that was given, or else the manifest's.
-        generator: see ``estimate_fwhm``.
-        given: somebody said the width.
+        assumed: A with the point spread that was given, or else the manifest's.
+        generator: see ``estimate_point_spread``.
+        given: somebody said the point spread.
     """
     if given or manifest.task != "inplane" or volume.modality == "CT":
         return assumed, "given" if given else "assumed"
     scaling = IntensityScaling.fit(volume.voxels, volume.modality)
     samples = take_samples(volume.voxels, scaling, manifest.slices)
-    return replace(assumed, in_plane_fwhm=estimate_fwhm(samples, manifest, generator)), "estimated"
+    return assumed.with_point_spread(estimate_point_spread(samples, manifest, generator)), "estimated"

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from MedSRLib.enhancement.plan import Plan, plan_enhancement
+from MedSRLib.enhancement.plan import Plan, assume_acquisition, plan_enhancement
 from MedSRLib.errors import OutputError
 from MedSRLib.models.manifest import Manifest
 from MedSRLib.models.storage import write_atomically
@@ -100,7 +100,8 @@ def estimate(
     """
     k, j, i = shape
     voxels = np.broadcast_to(np.zeros((), dtype), (k, j, i))
-    plan = plan_enhancement(Volume(voxels, np.diag([*spacing, 1.0])), manifest, roi=roi)
+    volume = Volume(voxels, np.diag([*spacing, 1.0]))
+    plan = plan_enhancement(volume, manifest, assume_acquisition(volume, manifest), roi=roi)
     low = math.prod(s.stop - s.start for s in plan.context)
     high = math.prod(plan.context_shape)
     seen = 2 * high if manifest.task == "through-plane" else low

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from MedSRLib.enhancement.report import estimated_fwhm
+from MedSRLib.enhancement.report import estimated_point_spread
 from MedSRLib.errors import MedSRError
 from MedSRLib.panel.job import Callbacks, Job
 from MedSRLib.panel.runner import JobRunner
@@ -47,8 +47,8 @@ def submit_all(
             on_all_done(results)
             return
         job = jobs[len(results)]
-        if (width := estimated_fwhm(results[0].report)) is not None:
-            job = replace(job, options={**job.options, "psf_fwhm": width})
+        if (spread := estimated_point_spread(results[0].report)) is not None:
+            job = replace(job, options={**job.options, "psf_fwhm": spread})
         try:
             runner.submit(job, each)
         except MedSRError as error:

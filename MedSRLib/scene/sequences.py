@@ -9,8 +9,9 @@ from typing import Any
 
 import slicer
 
+from MedSRLib.acquisition.operator import PointSpread
 from MedSRLib.enhancement.enhancer import Cancelled, Enhanced, Progress, enhance
-from MedSRLib.enhancement.report import estimated_fwhm
+from MedSRLib.enhancement.report import estimated_point_spread
 from MedSRLib.errors import InputError
 from MedSRLib.models.catalogue import resolve_model
 from MedSRLib.scene.browsing import browser_of
@@ -157,7 +158,7 @@ def process_sequence(
     count = len(job.frames)
 
     def results() -> Iterator[Enhanced]:
-        width: float | None = None
+        spread: PointSpread | None = None
         for n, (_, frame) in enumerate(job.frames):
             enhanced = enhance(
                 frame.volume,
@@ -169,9 +170,9 @@ def process_sequence(
                 roi=frame.region,
                 progress=None if progress is None else _part(progress, n, count),
                 cancelled=cancelled,
-                psf_fwhm=width,
+                psf_fwhm=spread,
             )
-            width = width or estimated_fwhm(enhanced.report)
+            spread = spread or estimated_point_spread(enhanced.report)
             yield enhanced
 
     return place_sequence(job, results())

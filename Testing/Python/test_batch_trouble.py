@@ -123,7 +123,6 @@ def test_an_output_folder_that_cannot_be_used_is_said_before_any_work(batch: Bat
         (["--workers", "0"], 2, "--workers must be"),
         (["--fidelity", "2"], 2, "between 0 and 1"),
         (["--fidelity", "0.5"], 3, "no perceptual weights"),
-        (["--psf-fwhm", "0"], 2, "--psf-fwhm"),
         (["--pattern", "*.txt"], 3, "--pattern"),
     ],
 )
@@ -132,6 +131,17 @@ def test_a_wrong_option_is_one_sentence_and_nothing_is_written(
 ) -> None:
     assert batch(good, output, *words)[0] == code
     assert says in batch(good, output, *words)[2].splitlines()[-1]
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("width", ["0", "-1", "inf", "nan", "wide"])
+def test_a_point_spread_that_is_none_is_wrong_usage(
+    batch: Batch, good: Path, output: Path, width: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        batch(good, output, f"--psf-fwhm={width}")
+    assert stopped.value.code == 2
+    assert "must be a positive number or kspace" in capsys.readouterr().err.splitlines()[-1]
     assert not output.exists()
 
 
