@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from MedSRLib.errors import ModelError
-from MedSRLib.models.catalogue import Model, catalogued_folders, find_model, read_catalogued, user_folders
+from MedSRLib.models.catalogue import (
+    Model,
+    catalogued_folders,
+    find_model,
+    read_catalogued,
+    untrained_configurations,
+    user_folders,
+)
 
 EXAMPLES = """examples:
   medsr models list
@@ -92,6 +99,10 @@ def _list(arguments: argparse.Namespace) -> int:
             print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
     elif not damaged:
         print("medsr: no models are installed", file=sys.stderr)
+    if not arguments.json and (ready := untrained_configurations()):
+        print('\nNot trained, but ready for "medsr train FILE" ("medsr train FILE --dry-run" says what that takes):')
+        for path, description in ready.items():
+            print(f"{path}\n    {description}")
     return ModelError.exit_code if damaged else 0
 
 

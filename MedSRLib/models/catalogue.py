@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -134,6 +135,17 @@ def available_models() -> list[Model]:
         ModelError: a manifest is damaged, or names another model than its folder does.
     """
     return [read_catalogued(folder) for folder in catalogued_folders()]
+
+
+def untrained_configurations() -> dict[Path, str]:
+    """Shipped training configurations whose model is not in the catalogue, with their descriptions."""
+    installed = {folder.name for folder in catalogued_folders()}
+    found = {}
+    for path in sorted((resources_folder() / "Training").glob("*.toml")):
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        if table["name"] not in installed:
+            found[path] = table["description"]
+    return found
 
 
 def read_catalogued(folder: Path) -> Model:

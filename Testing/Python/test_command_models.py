@@ -57,6 +57,24 @@ def test_an_imported_model_is_listed_shown_and_verified(shelf: Path, checkpoint:
     assert capsys.readouterr().out == "mine: verified\n"
 
 
+def test_the_list_says_which_shipped_configurations_have_no_model_yet(
+    checkpoint: Path, shelf: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    training = tmp_path / "Resources" / "Training"
+    training.mkdir(parents=True)
+    for name in ("mine", "large"):
+        (training / f"{name}.toml").write_text(f'name = "{name}"\ndescription = "The {name} one."\n')
+    assert run("import", checkpoint, "--name", "mine") == 0
+    capsys.readouterr()
+    assert run("list") == 0
+    before, after = capsys.readouterr().out.split("\n\n")
+    assert "mine" in before
+    assert "medsr train" in after
+    assert after.splitlines()[1:] == [str(training / "large.toml"), "    The large one."]
+    assert run("list", "--json") == 0
+    assert [model["name"] for model in json.loads(capsys.readouterr().out)] == ["mine"]
+
+
 def test_json_is_machine_readable(shelf: Path, checkpoint: Path, capsys: Captured) -> None:
     run("import", checkpoint, "--name", "mine")
     capsys.readouterr()
