@@ -111,7 +111,7 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
     """
     from MedSRLib.batch.plan import Settings
     from MedSRLib.enhancement.devices import resolve_device, resolve_precision
-    from MedSRLib.enhancement.plan import require_factor
+    from MedSRLib.enhancement.plan import require_factor, require_point_spread
     from MedSRLib.models.catalogue import resolve_model
 
     options = enhance_options(arguments)
@@ -120,6 +120,7 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
     model = resolve_model(options.pop("model"), device.type)
     model.load_generator(fidelity=options["fidelity"])
     require_factor(model.manifest, options["factor"])
+    require_point_spread(model.manifest, options["psf_fwhm"])
     return Settings(model, options, arguments.modality, arguments.uncertainty, arguments.report, arguments.format)
 
 

@@ -98,6 +98,12 @@ def require_factor(manifest: Manifest, factor: float | None) -> None:
         raise UsageError(f"{manifest.name} takes factors from {low:g} to {high:g}, not {factor:g}")
 
 
+def require_point_spread(manifest: Manifest, psf_fwhm: PointSpread | None) -> None:
+    """Raises UsageError when a model does not take the point spread that was said; None says none."""
+    if psf_fwhm == "kspace" and manifest.task == "through-plane":
+        raise UsageError(f"{manifest.name} leaves the slices as they are: say how thick they are, or nothing")
+
+
 def assume_acquisition(
     volume: Volume,
     manifest: Manifest,
@@ -123,10 +129,9 @@ def assume_acquisition(
     i, j, k = volume.spacing
     thickness = volume.slice_thickness / k if volume.slice_thickness else fwhm
     require_factor(manifest, factor)
+    require_point_spread(manifest, psf_fwhm)
     if manifest.task != "through-plane":
         return AcquisitionModel(manifest.factors, slice_thickness=thickness).with_point_spread(known)
-    if isinstance(known, str):
-        raise UsageError(f"{manifest.name} leaves pixels as they are: leave the point spread {known!r} out")
     if volume.shape[0] < 2:
         raise InputError(
             f"{manifest.name} makes slices between slices, and this volume has one: choose a volume of several"
@@ -136,7 +141,7 @@ def assume_acquisition(
         factor = min(k / min(i, j), manifest.factor_range[1])
         if factor < _ALREADY_ISOTROPIC:
             raise InputError(f"the slices are {k:g} mm apart and the pixels {min(i, j):g} mm: it is isotropic already")
-    return AcquisitionModel((1, 1, factor), slice_thickness=thickness).with_point_spread(known)
+    return AcquisitionModel((1, 1, factor), in_plane_fwhm=fwhm, slice_thickness=thickness)
 
 
 def _region(volume: Volume, roi: Sequence[int] | None) -> Box:

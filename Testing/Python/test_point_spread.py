@@ -11,6 +11,7 @@ import torch
 
 from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.enhancement.enhancer import enhance
+from MedSRLib.enhancement.plan import assume_acquisition
 from MedSRLib.enhancement.point_spread import WIDTHS, estimate_point_spread, take_samples
 from MedSRLib.errors import UsageError
 from MedSRLib.models.catalogue import Model
@@ -110,6 +111,12 @@ def test_a_k_space_result_agrees_with_its_input_under_truncation(tiny_model: Mod
         for spread in ("kspace", 0.8)
     ]
     assert misfits[0] < 0.5 * misfits[1]
+
+
+def test_k_space_is_refused_where_slices_are_not_sampled_anew(tiny_model: Model, smooth_volume: MakeVolume) -> None:
+    manifest = replace(tiny_model.manifest, task="through-plane", factors=(1, 1, 3), factor_range=(1.5, 8))
+    with pytest.raises(UsageError, match="say how thick they are"):
+        assume_acquisition(smooth_volume(), manifest, psf_fwhm="kspace")
 
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, float("inf"), float("nan"), "gibbs"])
