@@ -50,8 +50,8 @@ def add_enhance_options(parser: argparse.ArgumentParser) -> None:
         type=_point_spread,
         metavar="W",
         help="point-spread width of the input in its own voxels, or kspace for MR of truncated k-space, where it is "
-        "known (default: estimated in-plane, for CT assumed; the model's along the slice axis where the file does not "
-        "say how thick slices are)",
+        "known (default: estimated in-plane, the model's along the slice axis where the file does not say how thick "
+        "slices are)",
     )
     parser.add_argument(
         "--factor",

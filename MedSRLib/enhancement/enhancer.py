@@ -80,8 +80,8 @@ def enhance(
         roi: voxel box (i0, i1, j0, j1, k0, k1), first voxel and one past the last. The result equals that part of
             the whole volume's result.
         psf_fwhm: point-spread width in voxels of the input, or "kspace" for a truncated MR acquisition, when it is
-            known. None: in-plane models estimate it from the volume, see ``point_spread``; for CT and for other
-            models it is the manifest's. Along k the slice thickness counts, where the volume says it.
+            known. None: in-plane models estimate it from the volume, see ``point_spread``; for other models it is
+            the manifest's. Along k the slice thickness counts, where the volume says it.
         factor: slices of the result for each slice of the input, "through-plane" models only; None makes slices as
             far apart as the pixels.
         force: also take volumes that look like label maps.

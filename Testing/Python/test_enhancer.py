@@ -107,7 +107,7 @@ def test_consistency_brings_the_result_nearer_to_the_measurement(tiny_model: Mod
 def test_the_reported_consistency_is_that_of_the_returned_voxels(tiny_model: Model, smooth_volume: MakeVolume) -> None:
     volume = smooth_volume()
     enhanced = enhance(volume, tiny_model)
-    acquisition = AcquisitionModel((2, 2, 1), in_plane_fwhm=enhanced.report["psf_fwhm"])
+    acquisition = AcquisitionModel((2, 2, 1)).with_point_spread(enhanced.report["psf_fwhm"])
     again = acquisition.apply(enhanced.volume.voxels.astype(np.float32))
     expected = float(np.sqrt(np.mean((again - volume.voxels) ** 2)))
     assert enhanced.report["lr_consistency_rmse"] == pytest.approx(expected, rel=1e-4)

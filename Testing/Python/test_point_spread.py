@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from MedSRLib.acquisition.operator import AcquisitionModel
+from MedSRLib.acquisition.operator import AcquisitionModel, PointSpread
 from MedSRLib.enhancement.enhancer import enhance
 from MedSRLib.enhancement.plan import assume_acquisition
 from MedSRLib.enhancement.point_spread import WIDTHS, estimate_point_spread, take_samples
@@ -51,6 +51,18 @@ def test_truncated_k_space_is_told_from_every_gaussian(tiny_model: Model, side: 
     x, y = x[:, middle, middle], take_samples(y, IntensityScaling(0.0, 1.0), 1)
     manifest = replace(tiny_model.manifest, predicts="image", slices=1)
     assert estimate_point_spread(y, manifest, lambda _: torch.from_numpy(x)) == "kspace"
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.5, "kspace"), (0.95, 0.7)])
+def test_a_gaussian_has_to_fit_clearly_better_than_truncation(
+    tiny_model: Model, share: float, found: PointSpread
+) -> None:
+    """A measurement between both: its misfits are to each other as its parts are."""
+    x = anatomy(1, 96, 96)
+    truncated, gaussian = (AcquisitionModel((2, 2, 1)).with_point_spread(s).apply(x) for s in ("kspace", 0.8))
+    y = share * gaussian + (1 - share) * truncated
+    manifest = replace(tiny_model.manifest, predicts="image", slices=1)
+    assert estimate_point_spread([y[None]], manifest, lambda _: torch.from_numpy(x)) == found
 
 
 def test_the_base_that_a_residual_was_trained_on_is_added_first(tiny_model: Model) -> None:
@@ -125,10 +137,9 @@ def test_a_point_spread_that_is_none_is_refused(tiny_model: Model, smooth_volume
         enhance(smooth_volume(), tiny_model, psf_fwhm=wrong)
 
 
-def test_the_width_of_ct_is_not_estimated(tiny_model: Model, smooth_volume: MakeVolume) -> None:
-    """Soft reconstruction kernels make the anatomy look blurred, whatever measured it."""
-    report = enhance(smooth_volume(modality="CT"), tiny_model).report
-    assert (report["psf_fwhm"], report["psf_fwhm_source"]) == (tiny_model.manifest.in_plane_fwhm, "assumed")
+@pytest.mark.parametrize("modality", ["CT", "MR", "other"])
+def test_every_modality_is_estimated(tiny_model: Model, smooth_volume: MakeVolume, modality: str) -> None:
+    assert enhance(smooth_volume(modality=modality), tiny_model).report["psf_fwhm_source"] == "estimated"
 
 
 def test_the_report_says_where_the_width_comes_from(tiny_model: Model, smooth_volume: MakeVolume) -> None:
