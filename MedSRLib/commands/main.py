@@ -47,9 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``medsr`` and returns its exit code: 0 done, 2 wrong usage, 3 bad input, 4 some failed, 130 cancelled."""
     argv = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in argv if word in COMMANDS), None)
-    arguments = build_parser(chosen).parse_args(argv)
-    command = importlib.import_module(f"MedSRLib.commands.{arguments.command}")
     try:
+        arguments = build_parser(chosen).parse_args(argv)
+        command = importlib.import_module(f"MedSRLib.commands.{arguments.command}")
         code: int = command.run(arguments)
         sys.stdout.flush()
         return code
