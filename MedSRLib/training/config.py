@@ -53,7 +53,8 @@ class PairsConfig:
         noise: largest standard deviation of that noise, in parts of the intensity range.
         gamma: range of the exponent applied to MR intensities, so that contrasts vary.
         neighbour_dropout: share of pairs whose neighbouring slices are replaced by the slice itself.
-        phantom_share: share of pairs of a procedural phantom instead of a patient: plain shapes without noise.
+        phantom_share: share of pairs of a procedural phantom instead of a patient: plain shapes without noise. Neither
+            phantoms nor softened patients are in the GAN stage.
         softening_share: share of the other pairs whose anatomy is blurred before it is acquired, as a soft
             reconstruction kernel or a scanner's filter does; phantoms always are. The generator learns that an image
             may be smooth because there is no more detail, not only because of the point spread.

@@ -309,6 +309,12 @@ def test_the_stage_may_draw_fewer_pairs_a_step_than_the_first(workplace: Path) -
     assert len(gan_stage(workplace, "gan.batch=1").draw().low) == 1
 
 
+def test_the_stage_learns_from_patients_at_their_own_sharpness_only(workplace: Path) -> None:
+    plain = gan_stage(workplace).draw()
+    varied = gan_stage(workplace, "pairs.phantom_share=0.5", "pairs.softening_share=1.0").draw()
+    assert torch.equal(plain.high, varied.high)
+
+
 def test_charbonnier_and_consistency_can_be_chosen_for_the_fidelity_stage(workplace: Path) -> None:
     overrides = ("gan.iterations=0", "losses.pixel=charbonnier", "losses.consistency=0.5")
     model = train(config_of(workplace, *overrides), workplace)
