@@ -101,7 +101,10 @@ def require_factor(manifest: Manifest, factor: float | None) -> None:
 def require_point_spread(manifest: Manifest, psf_fwhm: PointSpread | None) -> None:
     """Raises UsageError when a model does not take the point spread that was said; None says none."""
     if psf_fwhm == "kspace" and manifest.task == "through-plane":
-        raise UsageError(f"{manifest.name} leaves the slices as they are: say how thick they are, or nothing")
+        raise UsageError(
+            f"{manifest.name} makes slices between slices, whose pixels it leaves alone: give the point spread as a "
+            "number, the slice thickness over their spacing, or leave it out"
+        )
 
 
 def assume_acquisition(

@@ -127,7 +127,7 @@ def test_a_k_space_result_agrees_with_its_input_under_truncation(tiny_model: Mod
 
 def test_k_space_is_refused_where_slices_are_not_sampled_anew(tiny_model: Model, smooth_volume: MakeVolume) -> None:
     manifest = replace(tiny_model.manifest, task="through-plane", factors=(1, 1, 3), factor_range=(1.5, 8))
-    with pytest.raises(UsageError, match="say how thick they are"):
+    with pytest.raises(UsageError, match="as a number, the slice thickness"):
         assume_acquisition(smooth_volume(), manifest, psf_fwhm="kspace")
 
 
