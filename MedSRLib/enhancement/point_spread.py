@@ -29,8 +29,8 @@ _CAUTION = 0.1
 that is too small leaves some of the blur."""
 _CLEARLY = 1.6
 """A Gaussian is believed in where it misfits so many times less than k-space truncation: truncation is what physics
-suggests, and taken by mistake it leaves blur, while a Gaussian taken by mistake rings. Of the narrow Gaussians that the
-evaluation simulates some misfit 1.2 to 1.5 times less, all wider ones more than 2 times."""
+suggests, and taken by mistake it leaves blur, while a Gaussian taken by mistake rings. Of the Gaussians that the
+evaluation simulates those of 0.6 voxels misfit from 1.2 times less on, all wider ones more than 2 times."""
 _SLICES = 4
 _SIDE = 256
 """Most MR slices are no larger: a sample is a whole slice, as k-space truncation wants it."""
