@@ -86,7 +86,7 @@ def test_json_is_what_the_extensions_index_takes_and_agrees() -> None:
     entry, s4ext = json.loads(content), description(REPOSITORY / "MedSR.s4ext")
     allowed = {"$schema", "category", "scm_url", "scm_revision", "build_dependencies", "build_subdirectory", "tier"}
     assert {"$schema", "category", "scm_url"} <= set(entry) <= allowed
-    assert entry["$schema"].endswith("slicer-extension-catalog-entry-schema-v1.0.1.json#")
+    assert entry["$schema"].endswith("slicer-extension-catalog-entry-schema-v1.0.2.json#")
     assert entry["category"] == s4ext["category"]
     assert entry["scm_url"] == s4ext["scmurl"]
     assert entry["scm_revision"] == s4ext["scmrevision"]
