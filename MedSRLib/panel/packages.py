@@ -22,8 +22,17 @@ from MedSRLib.errors import MissingPackageError
 from MedSRLib.models.catalogue import resources_folder
 from MedSRLib.panel.transport import python_executable
 
-TORCH = "torch>=2.1"
-"""No upper bound and no exact version: the newest for an Intel Mac is 2.2."""
+
+def torch_requirement(platform: str) -> str:
+    """What is asked of torch on a platform as ``sys.platform`` names it.
+
+    No exact version: the newest for an Intel Mac is 2.2. On Windows torch 2.13 writes paths of over 260 characters,
+    which Slicer's folders make too long to open.
+    """
+    return "torch>=2.1,<2.13" if platform == "win32" else "torch>=2.1"
+
+
+TORCH = torch_requirement(sys.platform)
 _IMPORT_NAMES = {"scikit-image": "skimage"}
 _HELD = ("numpy", "scipy", "SimpleITK", "pydicom", "torch", "torchvision")
 _TAIL_LINES = 15

@@ -17,7 +17,14 @@ from slicer_api import namespace
 
 from MedSRLib.errors import MissingPackageError
 from MedSRLib.panel import packages
-from MedSRLib.panel.packages import TORCH, ensure_packages, missing_packages, read_requirements, requirements_file
+from MedSRLib.panel.packages import (
+    TORCH,
+    ensure_packages,
+    missing_packages,
+    read_requirements,
+    requirements_file,
+    torch_requirement,
+)
 
 REST = ["monai>=1.3", "scikit-image>=0.22", "safetensors", "tqdm"]
 
@@ -118,6 +125,21 @@ def test_the_requirements_are_dependencies_of_the_package_too() -> None:
     assert {packages._distribution(one) for one in [TORCH, *REST]} <= declared
 
 
+@pytest.mark.parametrize(
+    ("platform", "asked"),
+    [("win32", "torch>=2.1,<2.13"), ("linux", "torch>=2.1"), ("darwin", "torch>=2.1")],
+)
+def test_torch_is_asked_for_below_2_13_on_windows_alone(platform: str, asked: str) -> None:
+    assert torch_requirement(platform) == asked
+
+
+def test_what_is_asked_of_torch_reaches_the_pytorch_extension(new: Slicer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "TORCH", torch_requirement("win32"))
+    new.absent = {"torch"}
+    ensure_packages(prompt=False)
+    assert new.calls == [("torch", (False, ">=2.1,<2.13"))]
+
+
 def test_missing_packages_are_named_without_importing_any(new: Slicer) -> None:
     assert missing_packages() == []
     new.absent = {"skimage", "torch"}
@@ -135,7 +157,10 @@ def test_nothing_is_done_when_everything_is_there(new: Slicer) -> None:
 def test_torch_comes_by_its_extension_and_the_rest_by_pip_ensure(new: Slicer, prompt: bool) -> None:
     new.absent = {"torch", "monai"}
     ensure_packages(prompt=prompt)
-    assert new.calls == [("torch", (prompt, ">=2.1")), ("pip_ensure", (REST, prompt, prompt, prompt, "MedSR"))]
+    assert new.calls == [
+        ("torch", (prompt, TORCH.removeprefix("torch"))),
+        ("pip_ensure", (REST, prompt, prompt, prompt, "MedSR")),
+    ]
 
 
 def test_slicers_own_packages_are_held_at_their_versions(new: Slicer) -> None:
