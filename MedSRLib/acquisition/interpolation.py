@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy import ndimage
 
 from MedSRLib.acquisition.operator import AcquisitionModel, ArrayOrTensor, along_axis
 
@@ -19,6 +18,8 @@ def bspline_matrix(n_low: int, n_high: int) -> np.ndarray:
     the outer half voxel takes the value at the outer centre: a spline says nothing beyond its last sample.
     Interpolation is linear, so scipy's answers for the unit vectors are the whole operator.
     """
+    from scipy import ndimage
+
     centres = np.clip((np.arange(n_high) + 0.5) * n_low / n_high - 0.5, 0, n_low - 1)
     columns = [ndimage.map_coordinates(unit, [centres], order=3, mode="mirror") for unit in np.eye(n_low)]
     matrix = np.stack(columns, axis=1)
