@@ -1,12 +1,13 @@
 """The volumes of a run: found, read, checked, and kept in memory in their own dtype.
 
-MONAI's CacheDataset reads them in several threads. Nothing is kept on disk: even hundreds are decoded in a minute.
+Several threads read them. Nothing is kept on disk: even hundreds are decoded in a minute.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -14,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monai.data import CacheDataset
-from monai.transforms import Transform
+from tqdm import tqdm
 
 from MedSRLib.acquisition.operator import AcquisitionModel
-from MedSRLib.errors import InputError, MedSRError
+from MedSRLib.errors import InputError
 from MedSRLib.evaluation.study import crop_to_multiple
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.distributed import rank
@@ -93,7 +93,7 @@ def _name(paths: Sequence[Path]) -> dict[Path, str]:
     return names
 
 
-class _Prepare(Transform):
+class _Prepare:
     """From a path to what the run keeps of it: a ``TrainingVolume``, or a held-out ``Volume`` cut to what is scored.
 
     Args:
@@ -131,17 +131,15 @@ class _Prepare(Transform):
 def _read(paths: Sequence[Path], prepare: _Prepare) -> list[Any]:
     """What ``prepare`` makes of every path, in order.
 
+    After an error no further file is begun (``map`` sees to it) and those being read are waited for: a thread that is
+    inside ITK when the interpreter ends aborts the process.
+
     Raises:
         MedSRError: of the first path that cannot be prepared.
     """
     shown = sys.stderr.isatty() and rank() == 0
-    try:
-        cached = CacheDataset(paths, prepare, num_workers=_READERS, progress=shown)
-    except RuntimeError as error:  # MONAI wraps what a transform raises
-        if isinstance(error.__cause__, MedSRError):
-            raise error.__cause__ from None
-        raise
-    return [cached[index] for index in range(len(cached))]
+    with ThreadPoolExecutor(_READERS) as readers:
+        return list(tqdm(readers.map(prepare, paths), "reading", len(paths), leave=False, disable=not shown))
 
 
 @contextmanager

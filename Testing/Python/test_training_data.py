@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,6 +146,38 @@ def test_a_file_that_is_no_image_is_named(
         read_data(config_of(f"*{suffix}", validation=validation), tmp_path)
     assert f"b{suffix}" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def one_bad_among_large(folder: Path, spoil: Callable[[Path], None]) -> None:
+    """A volume that is refused at once, and others that take a while."""
+    spoil(folder / "a.nii.gz")
+    write_volume(head().with_voxels(np.tile(head().voxels, (4, 3, 3))), folder / "b.nii.gz")
+    for index in range(6):
+        shutil.copy(folder / "b.nii.gz", folder / f"c{index}.nii.gz")
+
+
+def too_small(path: Path) -> None:
+    write_volume(head().with_voxels(head().voxels[:, :10, :10].copy()), path)
+
+
+@pytest.mark.parametrize("spoil", [cut_short, too_small])
+def test_no_file_is_read_any_more_when_another_was_refused(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    one_bad_among_large(tmp_path, spoil)
+    before = threading.active_count()
+    with pytest.raises(InputError, match=r"a\.nii\.gz"):
+        read_data(config_of("*.nii.gz"), tmp_path)
+    assert threading.active_count() == before
+
+
+def test_a_run_ends_in_one_sentence_while_other_files_are_being_read(tmp_path: Path) -> None:
+    """In a process of its own, which a thread that is inside ITK at its end would abort."""
+    one_bad_among_large(tmp_path, too_small)
+    (tmp_path / "tiny.toml").write_text('name = "tiny"\n[data]\ntrain = ["*.nii.gz"]\n[run]\ndevice = "cpu"\n')
+    command = [sys.executable, "-m", "MedSRLib.commands.main", "train", str(tmp_path / "tiny.toml")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1), done.stderr
+    assert "a.nii.gz" in done.stderr
 
 
 def test_a_damaged_slice_of_a_series_is_named(tmp_path: Path) -> None:
