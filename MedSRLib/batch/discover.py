@@ -13,8 +13,8 @@ from typing import Any
 
 from MedSRLib.errors import InputError, UsageError
 from MedSRLib.volumes.files import READABLE
+from MedSRLib.volumes.source import data_files
 
-_DETACHED = (".mhd", ".nhdr")
 _LONGEST_DESCRIPTION = 60
 _SHORT_UID = 12
 _LABEL_TAGS = ["SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Rows", "Columns"]
@@ -125,8 +125,7 @@ def _studies_in(folder: Path, place: str, files: Sequence[Path] | None) -> list[
         suffixes = [suffix for suffix in READABLE if path.name.lower().endswith(suffix)]
         if suffixes:
             suffix = max(suffixes, key=len)
-            parts = [path, *_data_files(path, files)] if suffix in _DETACHED else [path]
-            studies.append(Study(path, place + path.name, suffix, "", fingerprint(parts)))
+            studies.append(Study(path, place + path.name, suffix, "", fingerprint(_parts(path))))
         else:
             others.append(path)
     return studies + _series_in(folder, place, others)
@@ -187,13 +186,12 @@ def short_uid(uid: str) -> str:
     return uid[-_SHORT_UID:].strip(".") or "series"
 
 
-def _data_files(header: Path, files: Sequence[Path]) -> list[Path]:
-    """The files beside a detached header that it names."""
+def _parts(path: Path) -> list[Path]:
+    """A file and, where it is a detached header, what holds its voxels."""
     try:
-        text = header.read_bytes()[: 2**16]
+        return [path, *data_files(path)]
     except OSError:
-        return []
-    return [path for path in files if path != header and path.name.encode() in text]
+        return [path]
 
 
 def fingerprint(paths: Sequence[Path]) -> dict[str, int]:

@@ -16,9 +16,11 @@ from MedSRLib.batch.plan import Settings, Task
 from MedSRLib.errors import EnhancementCancelled, MedSRError, OutputError, UsageError
 from MedSRLib.models.storage import write_atomically
 from MedSRLib.volumes.files import read_volume, require_writable, write_volume
+from MedSRLib.volumes.mark import UNCERTAINTY, Mark
+from MedSRLib.volumes.source import Source
 
 if TYPE_CHECKING:
-    from MedSRLib.enhancement.enhancer import Enhanced, Progress
+    from MedSRLib.enhancement.enhancer import Progress
     from MedSRLib.volumes.volume import Volume
 
 
@@ -77,6 +79,8 @@ def _process(
     from MedSRLib.enhancement.enhancer import enhance
 
     volume = read_volume(task.study.source, modality=settings.modality, series=task.study.series or None)
+    source = Source(task.study.source, task.study.series or None)
+    described = source.described()
     staging = staging_folder(task, settings, output)
     shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
     staging.mkdir(parents=True)
@@ -92,8 +96,17 @@ def _process(
             progress=progress,
             cancelled=cancelled,
         )
+        report = {**described, **enhanced.report}
+        report["warnings"] = [*source.warnings(), *report["warnings"]]
         for kind, name in names.items():
-            _write(kind, enhanced, staging / Path(name).name, {"input": task.study.name, "output": names["volume"]})
+            path = staging / Path(name).name
+            if kind == "report":
+                content = {"input": task.study.name, "output": names["volume"], **report}
+                write_atomically(path, f"{json.dumps(content, indent=2)}\n".encode())
+            elif kind == "uncertainty" and enhanced.uncertainty is not None:
+                write_volume(enhanced.uncertainty, path, mark=Mark.of(report, UNCERTAINTY))
+            else:
+                write_volume(enhanced.volume, path, mark=Mark.of(report))
         if cancelled():
             raise EnhancementCancelled("cancelled: nothing was written")
         for name in reversed(names.values()):  # the volume last: where it is, all is
@@ -101,7 +114,7 @@ def _process(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     files = {name: (output / name).stat().st_size for name in names.values()}
-    return {"output": names["volume"], "files": files, "report": enhanced.report}
+    return {"output": names["volume"], "files": files, "report": report}
 
 
 def _suitable_suffix(task: Task, volume: Volume, staging: Path) -> str:
@@ -122,13 +135,3 @@ def _require_free(kind: str, path: Path, task: Task) -> None:
         require_writable(path, overwrite=task.replace, protected=[task.study.source])
     elif path.exists() and not task.replace:
         raise UsageError(f"{path} exists: choose another output folder or allow overwriting (--overwrite)")
-
-
-def _write(kind: str, enhanced: Enhanced, path: Path, names: dict[str, str]) -> None:
-    """Writes one of a task's files into the staging folder."""
-    if kind == "report":
-        write_atomically(path, f"{json.dumps({**names, **enhanced.report}, indent=2)}\n".encode())
-        return
-    volume = enhanced.volume if kind == "volume" else enhanced.uncertainty
-    assert volume is not None
-    write_volume(volume, path)

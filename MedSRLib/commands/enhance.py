@@ -108,12 +108,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Enhances one volume. Nothing is written before the whole result is there."""
     from MedSRLib.volumes.files import read_volume, require_writable, write_volume
+    from MedSRLib.volumes.mark import UNCERTAINTY, Mark
+    from MedSRLib.volumes.source import Source
 
     targets = [path for path in (arguments.output, arguments.uncertainty, arguments.report) if path is not None]
     if len({path.absolute() for path in targets}) < len(targets):
         raise UsageError("the output, the uncertainty and the report need different files")
     allowed = {"overwrite": arguments.overwrite, "protected": [arguments.input]}
     volume = read_volume(arguments.input, modality=arguments.modality, series=arguments.series)
+    source = Source(arguments.input, arguments.series)
+    described = source.described()
     for path in (arguments.output, arguments.uncertainty):
         if path is not None:
             require_writable(path, volume=volume, **allowed)
@@ -130,11 +134,13 @@ def run(arguments: argparse.Namespace) -> int:
             roi=arguments.roi,
             progress=progress,
         )
-    report = {"input": str(arguments.input), "output": str(arguments.output), **enhanced.report}
+    names = {"input": str(arguments.input), "output": str(arguments.output)}
+    report = {**names, **described, **enhanced.report}
+    report["warnings"] = [*source.warnings(), *report["warnings"]]
     text = json.dumps(report, indent=2, ensure_ascii=False)
-    write_volume(enhanced.volume, arguments.output, **allowed)
+    write_volume(enhanced.volume, arguments.output, mark=Mark.of(report), **allowed)
     if enhanced.uncertainty is not None:
-        write_volume(enhanced.uncertainty, arguments.uncertainty, **allowed)
+        write_volume(enhanced.uncertainty, arguments.uncertainty, mark=Mark.of(report, UNCERTAINTY), **allowed)
     if arguments.report is not None:
         write_atomically(arguments.report, f"{text}\n".encode())
     for sentence in (*report["warnings"], *report["notes"]):

@@ -49,7 +49,7 @@ _SAME = 1e-4
 
 
 @dataclass(frozen=True)
-class _Slice:
+class Slice:
     """One file of a series and its tags."""
 
     path: Path
@@ -75,9 +75,7 @@ def read_series(folder: str | Path, series: str | None = None) -> Volume:
         InputError: no series or several, or the slices do not make one evenly spaced grey-level volume.
     """
     folder = Path(folder)
-    slices = _choose(_find_series(folder), folder, series)
-    _require_plain_slices(slices, folder)
-    affine, slices = _place(slices, folder)
+    affine, slices = find_slices(folder, series)
     thickness = slices[0].numbers("SliceThickness")
     return Volume(
         _read_voxels(slices, folder),
@@ -87,12 +85,23 @@ def read_series(folder: str | Path, series: str | None = None) -> Volume:
     )
 
 
-def _find_series(folder: Path) -> dict[str, list[_Slice]]:
+def find_slices(folder: Path, series: str | None = None) -> tuple[np.ndarray, list[Slice]]:
+    """The IJK to RAS affine of the series that ``read_series`` reads, and its slices in the order of k.
+
+    Raises:
+        InputError: as for ``read_series``, but for the voxels, which are not looked at.
+    """
+    slices = _choose(_find_series(folder), folder, series)
+    _require_plain_slices(slices, folder)
+    return _place(slices, folder)
+
+
+def _find_series(folder: Path) -> dict[str, list[Slice]]:
     """The images of a folder by SeriesInstanceUID; reports, structures and other files are passed over."""
     import pydicom
     from pydicom.errors import InvalidDicomError
 
-    found: dict[str, list[_Slice]] = {}
+    found: dict[str, list[Slice]] = {}
     for path in sorted(folder.iterdir()):
         if not path.is_file():
             continue
@@ -104,7 +113,7 @@ def _find_series(folder: Path) -> dict[str, list[_Slice]]:
         except (OSError, EOFError, ValueError) as error:
             raise InputError(f"{path} is damaged ({one_line(error)}): export the series again") from error
         if "Rows" in tags and "Columns" in tags:
-            found.setdefault(str(tags.get("SeriesInstanceUID", "")), []).append(_Slice(path, tags))
+            found.setdefault(str(tags.get("SeriesInstanceUID", "")), []).append(Slice(path, tags))
     if not found:
         raise InputError(f"{folder} holds no DICOM images: choose the folder that the files of the series lie in")
     return found
@@ -119,7 +128,7 @@ def _without_warnings() -> Iterator[None]:
         yield
 
 
-def _choose(found: dict[str, list[_Slice]], folder: Path, series: str | None) -> list[_Slice]:
+def _choose(found: dict[str, list[Slice]], folder: Path, series: str | None) -> list[Slice]:
     """The one series, or the one whose UID ends with ``series``."""
     chosen = [uid for uid in found if series is None or uid.endswith(series)]
     if len(chosen) == 1:
@@ -136,7 +145,7 @@ def _choose(found: dict[str, list[_Slice]], folder: Path, series: str | None) ->
     raise InputError(f"{len(chosen)} series in {folder} match {series!r}, choose one of these: {listed}")
 
 
-def _require_plain_slices(slices: Sequence[_Slice], folder: Path) -> None:
+def _require_plain_slices(slices: Sequence[Slice], folder: Path) -> None:
     """Grey-level images of one size, one image a file.
 
     Raises:
@@ -156,7 +165,7 @@ def _require_plain_slices(slices: Sequence[_Slice], folder: Path) -> None:
         raise InputError(f"the slices in {folder} differ in size ({listed}): keep those of one size")
 
 
-def _place(slices: Sequence[_Slice], folder: Path) -> tuple[np.ndarray, list[_Slice]]:
+def _place(slices: Sequence[Slice], folder: Path) -> tuple[np.ndarray, list[Slice]]:
     """The IJK to RAS affine and the slices in the order of k.
 
     Column k of the affine is (last - first position) / (n - 1). Where it strays from the slices' normal by less
@@ -189,7 +198,7 @@ def _place(slices: Sequence[_Slice], folder: Path) -> tuple[np.ndarray, list[_Sl
     return LPS_TO_RAS @ affine, ordered
 
 
-def _pixel_spacing(slices: Sequence[_Slice], folder: Path) -> tuple[float, float]:
+def _pixel_spacing(slices: Sequence[Slice], folder: Path) -> tuple[float, float]:
     """Millimetres between rows and between columns, in DICOM's order; 1 where a radiograph does not say."""
     found = []
     for one in slices:
@@ -202,7 +211,7 @@ def _pixel_spacing(slices: Sequence[_Slice], folder: Path) -> tuple[float, float
     return float(found[0][0]), float(found[0][1])
 
 
-def _lone_step(one: _Slice) -> float:
+def _lone_step(one: Slice) -> float:
     """Millimetres that one slice alone takes along k."""
     for name in ("SpacingBetweenSlices", "SliceThickness"):
         value = one.numbers(name)
@@ -211,7 +220,7 @@ def _lone_step(one: _Slice) -> float:
     return 1.0
 
 
-def _axes(slices: Sequence[_Slice], folder: Path) -> np.ndarray:
+def _axes(slices: Sequence[Slice], folder: Path) -> np.ndarray:
     """Unit vectors along i and j in LPS, the same for all slices, shape [2, 3]."""
     found = []
     for one in slices:
@@ -225,7 +234,7 @@ def _axes(slices: Sequence[_Slice], folder: Path) -> np.ndarray:
     return axes / np.linalg.norm(axes, axis=1, keepdims=True)
 
 
-def _position(one: _Slice) -> np.ndarray:
+def _position(one: Slice) -> np.ndarray:
     position = one.numbers("ImagePositionPatient")
     assert position is not None  # _axes has refused slices without a position
     return position
@@ -261,7 +270,7 @@ def _require_even(positions: np.ndarray, normal: np.ndarray, folder: Path) -> No
         )
 
 
-def _read_voxels(slices: Sequence[_Slice], folder: Path) -> np.ndarray:
+def _read_voxels(slices: Sequence[Slice], folder: Path) -> np.ndarray:
     """Voxels [k, j, i] with slope and intercept applied."""
     import SimpleITK as sitk
 

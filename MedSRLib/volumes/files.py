@@ -14,6 +14,7 @@ import numpy as np
 
 from MedSRLib.errors import InputError, OutputError, UsageError
 from MedSRLib.volumes.itk import METAIMAGE, NIFTI, exact_for_files, one_line, read_image, write_image
+from MedSRLib.volumes.mark import Mark
 from MedSRLib.volumes.volume import Volume
 
 READABLE = (*NIFTI, ".nrrd", ".nhdr", *METAIMAGE)
@@ -56,7 +57,12 @@ def read_volume(path: str | Path, *, modality: str | None = None, series: str | 
 
 
 def write_volume(
-    volume: Volume, path: str | Path, *, overwrite: bool = False, protected: Sequence[str | Path] = ()
+    volume: Volume,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    protected: Sequence[str | Path] = (),
+    mark: Mark | None = None,
 ) -> None:
     """Write NIfTI, NRRD or MetaImage, with the volume's dtype, so that ``path`` is either whole or untouched.
 
@@ -68,6 +74,7 @@ def write_volume(
         path: the target; format by suffix. A .mhd gets its voxels in a .zraw beside it.
         overwrite: whether an existing file may be replaced.
         protected: inputs, files or DICOM folders, that are never written onto, whatever ``overwrite`` says.
+        mark: what the file says about itself, for a result of ``enhance``.
 
     Raises:
         UsageError: the suffix is not known, or the target exists or is protected.
@@ -79,7 +86,7 @@ def write_volume(
     try:
         _require_space(path, voxels.nbytes)
         with tempfile.TemporaryDirectory(prefix=".medsr-", dir=path.parent) as folder:
-            write_image(voxels, volume.affine, Path(folder) / path.name)
+            write_image(voxels, volume.affine, Path(folder) / path.name, mark)
             _move(Path(folder), path)
     except (OSError, RuntimeError, InputError) as error:
         if shutil.disk_usage(path.parent).free < voxels.nbytes:

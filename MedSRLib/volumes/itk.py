@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from MedSRLib.errors import InputError
-from MedSRLib.volumes import metaimage, nifti
+from MedSRLib.volumes import metaimage, nifti, nifti_writer
 from MedSRLib.volumes.geometry import LPS_TO_RAS
+from MedSRLib.volumes.mark import Mark
 from MedSRLib.volumes.threads import shared_by_threads
 
 NIFTI = (".nii", ".nii.gz")
@@ -51,13 +53,14 @@ def read_image(path: Path) -> tuple[np.ndarray, np.ndarray, str | None]:
     return voxels, header.affine(affine) if header is not None else affine, _MODALITIES.get(said)
 
 
-def write_image(voxels: np.ndarray, affine: np.ndarray, path: Path) -> None:
+def write_image(voxels: np.ndarray, affine: np.ndarray, path: Path, mark: Mark | None = None) -> None:
     """Write one compressed image and check that it is whole.
 
     Args:
         voxels: [k, j, i], of a dtype that ``exact_for_files`` lets through.
         affine: 4x4, IJK to RAS.
         path: the file; format by suffix. What is there is replaced.
+        mark: what the file says about itself: NIfTI in descrip and an extension, the others in keys of their own.
 
     Raises:
         InputError, RuntimeError: the file is not whole; the disk is full.
@@ -70,11 +73,22 @@ def write_image(voxels: np.ndarray, affine: np.ndarray, path: Path) -> None:
     image.SetSpacing(spacing.tolist())
     image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
     image.SetOrigin(lps[:3, 3].tolist())
-    with itk_without_warnings():
-        sitk.WriteImage(image, str(path), useCompression=True)
-    if path.name.lower().endswith(NIFTI):
-        # A full disk makes ITK's NIfTI writer stop without a word.
-        nifti.require_whole(path, nifti.read_header(path))
+    if not path.name.lower().endswith(NIFTI):
+        for key, text in ({} if mark is None else mark.keys()).items():
+            image.SetMetaData(key, text)
+        with itk_without_warnings():
+            sitk.WriteImage(image, str(path), useCompression=True)
+        return
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder, itk_without_warnings():
+        if mark is None:
+            sitk.WriteImage(image, str(path), useCompression=True)
+        else:
+            plain = Path(folder) / "plain.nii"
+            image.SetMetaData("ITK_FileNotes", mark.descrip())
+            sitk.WriteImage(image, str(plain))
+            nifti_writer.add_comment(plain, path, mark.extension())
+    # A full disk makes ITK's NIfTI writer stop without a word.
+    nifti.require_whole(path, nifti.read_header(path))
 
 
 def exact_for_files(voxels: np.ndarray) -> np.ndarray:
