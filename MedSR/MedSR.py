@@ -305,7 +305,7 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onProgress(self, fraction: float, message: str, secondsLeft: float | None) -> None:
         """Called while the job goes on."""
-        from MedSRLib.panel.estimate import duration
+        from MedSRLib.enhancement.estimate import duration
 
         if secondsLeft is not None:
             message = _("{what}, about {time} left").format(what=message, time=duration(secondsLeft))
@@ -314,7 +314,7 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onDone(self, output: Any) -> None:
         """Called when the result, a volume or a sequence, is in the scene."""
-        from MedSRLib.panel.estimate import remember_speed
+        from MedSRLib.enhancement.estimate import remember_speed
         from MedSRLib.scene.browsing import browser_of
 
         self.setProcessingState(ProcessingState.Idle, _("Done: {name}").format(name=output.GetName()))

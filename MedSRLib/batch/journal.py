@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from MedSRLib.errors import InputError, OutputError
-from MedSRLib.models.storage import write_atomically
+from MedSRLib.volumes.storage import write_atomically
 
 JOURNAL = "medsr-batch.jsonl"
 SUMMARY = "medsr-batch.csv"

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from MedSRLib.batch.plan import Settings, Task
 from MedSRLib.errors import EnhancementCancelled, MedSRError, OutputError, UsageError
-from MedSRLib.models.storage import write_atomically
 from MedSRLib.volumes.files import read_volume, require_writable, write_volume
 from MedSRLib.volumes.mark import UNCERTAINTY, Mark
 from MedSRLib.volumes.source import Source
+from MedSRLib.volumes.storage import write_atomically
 
 if TYPE_CHECKING:
     from MedSRLib.enhancement.enhancer import Progress

@@ -18,8 +18,8 @@ from MedSRLib.commands.progress import progress_bar
 from MedSRLib.errors import EnhancementCancelled, UsageError
 
 if TYPE_CHECKING:
+    from MedSRLib.batch.execution import Summary
     from MedSRLib.batch.plan import Plan, Settings, Task
-    from MedSRLib.batch.run import Summary
 
 SOME_FAILED = 4
 EXAMPLES = """examples:
@@ -64,9 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the plan, carries it out, and prints what became of it."""
+    from MedSRLib.batch.execution import run_batch
     from MedSRLib.batch.journal import SUMMARY
     from MedSRLib.batch.plan import plan_batch
-    from MedSRLib.batch.run import run_batch
 
     if arguments.workers < 1:
         raise UsageError("--workers must be 1 or more")
@@ -111,7 +111,7 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
     """
     from MedSRLib.batch.plan import Settings
     from MedSRLib.enhancement.devices import resolve_device, resolve_precision
-    from MedSRLib.enhancement.plan import require_factor, require_point_spread
+    from MedSRLib.enhancement.extent import require_factor, require_point_spread
     from MedSRLib.models.catalogue import resolve_model
 
     options = enhance_options(arguments)

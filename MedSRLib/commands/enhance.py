@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from MedSRLib.commands.progress import progress_bar
 from MedSRLib.commands.targets import require_target
 from MedSRLib.errors import UsageError
-from MedSRLib.models.storage import write_atomically
+from MedSRLib.volumes.storage import write_atomically
 
 if TYPE_CHECKING:
     from MedSRLib.acquisition.operator import PointSpread

@@ -78,8 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints a table a volume and the mean; 0, or 4 where some volumes failed."""
+    from MedSRLib.evaluation.protocol import evaluate_volume, parse_task
     from MedSRLib.evaluation.scores import mean_scores
-    from MedSRLib.evaluation.study import evaluate_volume, parse_task
     from MedSRLib.volumes.files import read_volume
 
     if arguments.json is not None:
@@ -145,7 +145,7 @@ def choose_models(names: Sequence[str], task: str) -> list[Model]:
         UsageError: a model is for other factors than the task's.
         ModelError: there is no such model, or its weights are not the ones its manifest names.
     """
-    from MedSRLib.evaluation.study import fits_task, models_for_task, parse_task
+    from MedSRLib.evaluation.protocol import fits_task, models_for_task, parse_task
     from MedSRLib.models.catalogue import find_model
 
     acquisition = parse_task(task)
@@ -223,7 +223,7 @@ def _write_json(
     means: Sequence[Score],
 ) -> None:
     from MedSRLib.evaluation.classical import BASELINE
-    from MedSRLib.models.storage import write_atomically
+    from MedSRLib.volumes.storage import write_atomically
 
     content: dict[str, Any] = {
         "medsr": __version__,

@@ -13,7 +13,7 @@ import numpy as np
 from MedSRLib import __version__
 from MedSRLib.acquisition.interpolation import back_project, interpolate
 from MedSRLib.acquisition.operator import PointSpread
-from MedSRLib.enhancement.plan import Box, assume_acquisition, plan_enhancement
+from MedSRLib.enhancement.extent import Box, assume_acquisition, plan_enhancement
 from MedSRLib.enhancement.report import NOTICE, FidelityTally, domain_warnings
 from MedSRLib.errors import EnhancementCancelled
 from MedSRLib.models.catalogue import Model, resolve_model

@@ -13,7 +13,7 @@ from MedSRLib.errors import InputError, UsageError
 from MedSRLib.evaluation.classical import METHODS
 from MedSRLib.evaluation.metrics import ScoringRule, psnr
 from MedSRLib.evaluation.picture import draw_comparison
-from MedSRLib.evaluation.views import SlicePlane, best_axis, choose_window
+from MedSRLib.evaluation.slice_display import SlicePlane, best_axis, choose_window
 from MedSRLib.volumes.geometry import field_of_view_corners, upsampled_affine
 from MedSRLib.volumes.intensity import cast_like
 from MedSRLib.volumes.volume import Volume

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from MedSRLib.errors import MissingPackageError
-from MedSRLib.evaluation.views import Window, ZoomBox
-from MedSRLib.models.storage import write_atomically
+from MedSRLib.evaluation.slice_display import Window, ZoomBox
+from MedSRLib.volumes.storage import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

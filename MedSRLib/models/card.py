@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from MedSRLib.models.manifest import Manifest
-from MedSRLib.models.storage import write_atomically
+from MedSRLib.volumes.storage import write_atomically
 
 CARD = "MODEL_CARD.md"
 _TASKS = {

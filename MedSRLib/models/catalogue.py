@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from MedSRLib.errors import ModelError, UsageError
 from MedSRLib.models.manifest import FILE_NAME, Manifest
-from MedSRLib.models.storage import hash_mismatch, write_atomically
+from MedSRLib.volumes.storage import hash_mismatch, write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,7 +14,7 @@ from MedSRLib.errors import MissingPackageError, UsageError
 from MedSRLib.models.card import card_text
 from MedSRLib.models.catalogue import Model
 from MedSRLib.models.manifest import Manifest
-from MedSRLib.models.storage import write_atomically
+from MedSRLib.volumes.storage import write_atomically
 
 if TYPE_CHECKING:
     from MedSRLib.networks.build import Generator

@@ -12,7 +12,7 @@ from MedSRLib.models.dialects import Checkpoint, fold_to_grey, read_state
 from MedSRLib.models.manifest import Manifest
 from MedSRLib.models.manifest_rules import is_plain_name
 from MedSRLib.models.ncnn import BIN, PARAM, read_ncnn
-from MedSRLib.models.storage import sha256_of
+from MedSRLib.volumes.storage import sha256_of
 
 PICKLED = (".pth", ".pt", ".ckpt")
 READABLE = (*PICKLED, ".safetensors", PARAM, BIN)

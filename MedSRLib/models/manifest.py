@@ -10,7 +10,7 @@ from typing import Any
 
 from MedSRLib.errors import ModelError
 from MedSRLib.models.manifest_rules import RULES, is_whole
-from MedSRLib.models.storage import hash_mismatch, sha256_of, write_atomically
+from MedSRLib.volumes.storage import hash_mismatch, sha256_of, write_atomically
 
 FILE_NAME = "manifest.json"
 FORMAT = 1

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from MedSRLib.errors import ModelError, UsageError
-from MedSRLib.models.storage import sha256_of
+from MedSRLib.volumes.storage import sha256_of
 
 TrunkName = Literal["vgg16", "vgg19"]
 _CONVOLUTIONS: dict[str, tuple[int, ...]] = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}

@@ -1,1 +1,1 @@
-"""Behind the Slicer panel: packages, the separate process that enhances, and its estimate. torch is never imported."""
+"""The Qt side of the Slicer module: choosers, packages, what is shown. The only room that imports qt and ctk."""

@@ -6,10 +6,10 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from MedSRLib.enhancement.estimate import Estimate
 from MedSRLib.errors import MedSRError
-from MedSRLib.panel.choices import manifest_for
+from MedSRLib.models.installed import manifest_for
 from MedSRLib.panel.choosers import DeviceChooser, ModelChooser
-from MedSRLib.panel.estimate import Estimate
 from MedSRLib.panel.packages import missing_packages
 from MedSRLib.panel.preview import preview
 from MedSRLib.scene.browsing import sequence_of

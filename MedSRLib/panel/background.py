@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 from slicer.i18n import tr as _
 
-from MedSRLib.panel.frames import submit_all
-from MedSRLib.panel.job import Callbacks, Job
+from MedSRLib.jobs.frames import submit_all
+from MedSRLib.jobs.job import Callbacks, Job
+from MedSRLib.jobs.runner import JobRunner
 from MedSRLib.panel.qprocess import QProcessTransport
-from MedSRLib.panel.runner import JobRunner
 
 
 class JobListener(Protocol):
@@ -60,7 +60,7 @@ class BackgroundJobs:
         if input_node is not None and input_node.IsA("vtkMRMLSequenceNode"):
             self._start_sequence(input_node, model, roi_node, options, listener)
             return
-        from MedSRLib.scene.job import capture
+        from MedSRLib.scene.capture import capture
         from MedSRLib.scene.output import place
 
         job = capture(input_node, output_node, roi_node=roi_node)

@@ -10,9 +10,9 @@ from slicer import util
 from slicer.i18n import tr as _
 
 from MedSRLib.errors import MissingPackageError
+from MedSRLib.jobs.device_query import DeviceQuery, Devices
 from MedSRLib.models.catalogue import AUTO
-from MedSRLib.panel.choices import Installed
-from MedSRLib.panel.devices import DeviceQuery, Devices
+from MedSRLib.models.installed import Installed
 from MedSRLib.panel.improvement import Improvement
 from MedSRLib.panel.qprocess import QProcessTransport
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from MedSRLib.errors import MissingPackageError
+from MedSRLib.jobs.transport import python_executable
 from MedSRLib.models.catalogue import resources_folder
-from MedSRLib.panel.transport import python_executable
 
 
 def torch_requirement(platform: str) -> str:

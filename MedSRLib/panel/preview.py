@@ -6,9 +6,9 @@ from typing import Any
 
 import slicer
 
+from MedSRLib.enhancement.estimate import Estimate, estimate
 from MedSRLib.errors import UsageError
 from MedSRLib.models.manifest import Manifest
-from MedSRLib.panel.estimate import Estimate, estimate
 from MedSRLib.scene.nodes import affine_of, require_scalar_volume
 from MedSRLib.scene.region import box_from_roi
 from MedSRLib.volumes.volume import Volume

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from MedSRLib.panel.transport import Listener, kill_tree
+from MedSRLib.jobs.transport import Listener, kill_tree
 
 _WAIT_MILLISECONDS = 2000
 _NORMAL_EXIT = 0

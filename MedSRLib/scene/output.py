@@ -13,7 +13,7 @@ from typing import Any
 import slicer
 
 from MedSRLib.enhancement.enhancer import Enhanced
-from MedSRLib.scene.job import Job
+from MedSRLib.scene.capture import Capture
 from MedSRLib.scene.nodes import SCALAR_VOLUME, image_from_voxels, set_affine
 from MedSRLib.volumes.volume import Volume
 
@@ -25,76 +25,76 @@ SOURCE_ROLE = "MedSR.Source"
 _DISPLAY = "vtkMRMLScalarVolumeDisplayNode"
 
 
-def place(job: Job, enhanced: Enhanced) -> Any:
-    """Puts a result where the job wants it: into ``job.output_id`` if that node is still there, else a new node.
+def place(captured: Capture, enhanced: Enhanced) -> Any:
+    """Puts a result where its capture says: into ``captured.output_id`` if that node is still there, else a new node.
 
     An uncertainty map goes into the node that the output refers to as ``UNCERTAINTY_ROLE``, or a new one.
 
     Args:
-        job: from ``capture``.
-        enhanced: from ``enhance`` on ``job.volume`` and ``job.region``.
+        captured: from ``capture``.
+        enhanced: from ``enhance`` on ``captured.volume`` and ``captured.region``.
 
     Returns:
         The vtkMRMLScalarVolumeNode that holds the result.
     """
-    output = _find(job, job.output_id)
+    output = _find(captured, captured.output_id)
     spread = enhanced.uncertainty
     spread_image = None if spread is None else image_from_voxels(spread.voxels)
     if output is None:
-        output = create_output(job, enhanced)
+        output = create_output(captured, enhanced)
     else:
-        write_into(output, job, enhanced)
+        write_into(output, captured, enhanced)
     if spread is None:
         output.RemoveNodeReferenceIDs(UNCERTAINTY_ROLE)
         return output
     node = output.GetNodeReference(UNCERTAINTY_ROLE)
     new = node is None
     if new:
-        node = _new_node(job, f"{output.GetName()} uncertainty")
+        node = _new_node(captured, f"{output.GetName()} uncertainty")
     with slicer.util.NodeModify(node):
-        _fill(node, job, spread, spread_image, enhanced.report)
+        _fill(node, captured, spread, spread_image, enhanced.report)
         node.SetVoxelValueQuantity(None)
     if new:
-        job.scene.AddNode(node)
+        captured.scene.AddNode(node)
         node.CreateDefaultDisplayNodes()
-    _join(node, job)
+    _join(node, captured)
     output.SetNodeReferenceID(UNCERTAINTY_ROLE, node.GetID())
     return output
 
 
-def create_output(job: Job, enhanced: Enhanced, name_suffix: str | None = None) -> Any:
+def create_output(captured: Capture, enhanced: Enhanced, name_suffix: str | None = None) -> Any:
     """A new node beside the input, under the same transform, shown like the input and named after it.
 
     Args:
-        job: from ``capture``.
+        captured: from ``capture``.
         enhanced: the result; its uncertainty is left to ``place``.
         name_suffix: what comes after the input's name; ``name_suffix_of`` the factors where None.
 
     Returns:
-        vtkMRMLScalarVolumeNode in ``job.scene``.
+        vtkMRMLScalarVolumeNode in ``captured.scene``.
     """
     image = image_from_voxels(enhanced.volume.voxels)
     suffix = name_suffix_of(enhanced.report["factors"]) if name_suffix is None else name_suffix
-    node = _new_node(job, f"{job.source_name} {suffix}")
-    _fill(node, job, enhanced.volume, image, enhanced.report)
-    job.scene.AddNode(node)
-    show_like(node, _find(job, job.source_id))
-    _join(node, job)
+    node = _new_node(captured, f"{captured.source_name} {suffix}")
+    _fill(node, captured, enhanced.volume, image, enhanced.report)
+    captured.scene.AddNode(node)
+    show_like(node, _find(captured, captured.source_id))
+    _join(node, captured)
     return node
 
 
-def write_into(node: Any, job: Job, enhanced: Enhanced) -> None:
+def write_into(node: Any, captured: Capture, enhanced: Enhanced) -> None:
     """Replaces what a node holds, as one modification; its name stays.
 
     Args:
-        node: vtkMRMLScalarVolumeNode in ``job.scene``.
-        job, enhanced: as for ``create_output``.
+        node: vtkMRMLScalarVolumeNode in ``captured.scene``.
+        captured, enhanced: as for ``create_output``.
     """
     image = image_from_voxels(enhanced.volume.voxels)
     with slicer.util.NodeModify(node):
-        _fill(node, job, enhanced.volume, image, enhanced.report)
-        show_like(node, _find(job, job.source_id))
-        _join(node, job)
+        _fill(node, captured, enhanced.volume, image, enhanced.report)
+        show_like(node, _find(captured, captured.source_id))
+        _join(node, captured)
 
 
 def name_suffix_of(factors: Sequence[float]) -> str:
@@ -136,9 +136,9 @@ def show_like(node: Any, source: Any) -> None:
     node.SetAndObserveDisplayNodeID(display.GetID())
 
 
-def describe(node: Any, job: Job) -> None:
+def describe(node: Any, captured: Capture) -> None:
     """The input's voxel value quantity and units, as entries of the node's own."""
-    for text, setter in ((job.quantity, node.SetVoxelValueQuantity), (job.units, node.SetVoxelValueUnits)):
+    for text, setter in ((captured.quantity, node.SetVoxelValueQuantity), (captured.units, node.SetVoxelValueUnits)):
         entry = None
         if text is not None:
             entry = slicer.vtkCodedEntry()
@@ -160,7 +160,7 @@ def put_beside(node: Any, source: Any) -> None:
         hierarchy.CreateItem(parent, node)
 
 
-def record(node: Any, job: Job, report: dict[str, Any]) -> None:
+def record(node: Any, captured: Capture, report: dict[str, Any]) -> None:
     """Writes into a node's attributes what made it."""
     model = report["model"]
     used = model["sha256"]
@@ -169,34 +169,34 @@ def record(node: Any, job: Job, report: dict[str, Any]) -> None:
     node.SetAttribute("MedSR.Model", model["name"])
     node.SetAttribute("MedSR.ModelSHA256", " ".join(used.values()))
     node.SetAttribute("MedSR.Version", report["version"])
-    node.SetAttribute("MedSR.SourceNodeID", job.source_id)
+    node.SetAttribute("MedSR.SourceNodeID", captured.source_id)
     node.SetAttribute("MedSR.Report", json.dumps(report))
 
 
-def _find(job: Job, node_id: str | None) -> Any:
-    """A node of the job's scene, None where it is gone."""
-    return None if node_id is None else job.scene.GetNodeByID(node_id)
+def _find(captured: Capture, node_id: str | None) -> Any:
+    """A node of the captured scene, None where it is gone."""
+    return None if node_id is None else captured.scene.GetNodeByID(node_id)
 
 
-def _new_node(job: Job, name: str) -> Any:
+def _new_node(captured: Capture, name: str) -> Any:
     """A volume node that is not in the scene yet, with a name that nothing else in it has."""
-    node = job.scene.CreateNodeByClass(SCALAR_VOLUME)
+    node = captured.scene.CreateNodeByClass(SCALAR_VOLUME)
     node.UnRegister(None)  # CreateNodeByClass hands its own reference over, which Python does not know
-    node.SetName(job.scene.GenerateUniqueName(usable_name(name)))
+    node.SetName(captured.scene.GenerateUniqueName(usable_name(name)))
     return node
 
 
-def _fill(node: Any, job: Job, volume: Volume, image: Any, report: dict[str, Any]) -> None:
+def _fill(node: Any, captured: Capture, volume: Volume, image: Any, report: dict[str, Any]) -> None:
     """Geometry, description, provenance and voxels of a node in or outside the scene."""
     set_affine(node, volume.affine)
-    describe(node, job)
-    record(node, job, report)
+    describe(node, captured)
+    record(node, captured, report)
     node.SetAndObserveImageData(image)
 
 
-def _join(node: Any, job: Job) -> None:
+def _join(node: Any, captured: Capture) -> None:
     """The input's transform, its place in the subject hierarchy and the way back to it."""
-    transform, source = _find(job, job.transform_id), _find(job, job.source_id)
+    transform, source = _find(captured, captured.transform_id), _find(captured, captured.source_id)
     node.SetAndObserveTransformNodeID(None if transform is None else transform.GetID())
     node.SetNodeReferenceID(SOURCE_ROLE, None if source is None else source.GetID())
     put_beside(node, source)

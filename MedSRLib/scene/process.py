@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from MedSRLib.enhancement.enhancer import Cancelled, Progress, enhance
-from MedSRLib.scene.job import capture
+from MedSRLib.scene.capture import capture
 from MedSRLib.scene.output import place
 
 

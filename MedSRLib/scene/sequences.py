@@ -15,7 +15,7 @@ from MedSRLib.enhancement.report import estimated_point_spread
 from MedSRLib.errors import InputError
 from MedSRLib.models.catalogue import resolve_model
 from MedSRLib.scene.browsing import browser_of
-from MedSRLib.scene.job import Job, entry_text
+from MedSRLib.scene.capture import Capture, entry_text
 from MedSRLib.scene.nodes import image_from_voxels, set_affine, volume_from_node
 from MedSRLib.scene.output import describe, name_suffix_of, put_beside, record, show_like, usable_name
 from MedSRLib.scene.region import box_from_roi
@@ -43,7 +43,7 @@ class SequenceJob:
     browser_id: str | None
     proxy_id: str | None
     index: tuple[str, str, int, float]
-    frames: tuple[tuple[str, Job], ...]
+    frames: tuple[tuple[str, Capture], ...]
 
 
 def capture_sequence(sequence_node: Any, *, roi_node: Any = None) -> SequenceJob:
@@ -62,7 +62,7 @@ def capture_sequence(sequence_node: Any, *, roi_node: Any = None) -> SequenceJob
         raise InputError(f"'{name}' holds no frames: choose a sequence of volumes")
     browser, proxy = browser_of(sequence_node)
     transform_node = proxy.GetParentTransformNode() if proxy is not None else None
-    frames: list[tuple[str, Job]] = []
+    frames: list[tuple[str, Capture]] = []
     for n in range(sequence_node.GetNumberOfDataNodes()):
         frame = sequence_node.GetNthDataNode(n)
         described = proxy if proxy is not None else frame
@@ -70,7 +70,7 @@ def capture_sequence(sequence_node: Any, *, roi_node: Any = None) -> SequenceJob
         if frames:
             # One guess for all: a modality that changes between frames would change their scaling.
             volume = replace(volume, modality=frames[0][1].volume.modality)
-        job = Job(
+        job = Capture(
             scene=scene,
             source_id=sequence_node.GetID(),
             source_name=frame.GetName() or name,
@@ -183,7 +183,7 @@ def _part(progress: Progress, n: int, count: int) -> Progress:
     return lambda fraction, message: progress((n + fraction) / count, f"frame {n + 1} of {count}: {message}")
 
 
-def _add_frame(sequence: Any, index_value: str, frame: Job, enhanced: Enhanced, suffix: str) -> None:
+def _add_frame(sequence: Any, index_value: str, frame: Capture, enhanced: Enhanced, suffix: str) -> None:
     node = slicer.vtkMRMLScalarVolumeNode()
     node.SetName(usable_name(f"{frame.source_name} {suffix}"))
     set_affine(node, enhanced.volume.affine)

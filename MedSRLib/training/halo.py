@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from MedSRLib.enhancement.devices import tile_voxels
-from MedSRLib.enhancement.halo import TOLERANCE, measure_halo
 from MedSRLib.models.catalogue import Model
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.pairs import TrainingVolume
+from MedSRLib.training.receptive_field import TOLERANCE, measure_halo
 from MedSRLib.training.samplers import make_sampler
 
 _PAIRS = 6

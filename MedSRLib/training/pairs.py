@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from MedSRLib.acquisition.interpolation import back_project, interpolate
 from MedSRLib.acquisition.noise import add_quantum, add_rician
 from MedSRLib.acquisition.operator import AcquisitionModel, Profile
 from MedSRLib.errors import InputError
@@ -17,8 +16,6 @@ from MedSRLib.training.phantoms import draw_phantom, soften
 from MedSRLib.volumes.intensity import CT_AIR, CT_RANGE, IntensityScaling
 from MedSRLib.volumes.volume import Volume
 
-SURROUND = 8
-"""Low-resolution voxels acquired around a patch and cut away, so that a patch's border is not an image border."""
 FOREGROUND = 0.05
 LEAST_FOREGROUND = 0.2
 DRAWS = 10
@@ -99,8 +96,8 @@ class Pair:
     measurement: Measurement
 
 
-class PairSampler:
-    """Draws pairs; all randomness comes from one numpy generator, whose state makes a run resumable.
+class PairSampler(ABC):
+    """Draws pairs of one task; all randomness comes from one numpy generator, whose state makes a run resumable.
 
     Args:
         volumes: to draw from, with a probability proportional to the square root of their size, so that large
@@ -121,52 +118,12 @@ class PairSampler:
         weight = np.sqrt([float(volume.voxels.size) for volume in volumes])
         self._share = weight / weight.sum()
 
+    @abstractmethod
     def draw(self) -> Pair:
         """One pair."""
-        volume = self._choose()
-        high = self._anatomy(volume)
-        low, acquisition = self._acquire(high, volume)
-        base = self._base(low)
-        surround = SURROUND * self._config.factors[0]
-        cut, low_cut = slice(surround, -surround), slice(SURROUND, -SURROUND)
-        centre = self._config.slices // 2
-        low = np.ascontiguousarray(low[:, low_cut, low_cut], np.float32)
-        margin = self._config.pairs.margin
-        interior = slice(margin, -margin or None)
-        return Pair(
-            low,
-            np.ascontiguousarray(base[None, cut, cut], np.float32),
-            np.ascontiguousarray(high[centre : centre + 1, cut, cut], np.float32),
-            Measurement(low[centre : centre + 1], acquisition, (interior, interior)),
-        )
 
     def _choose(self) -> TrainingVolume:
         return self._volumes[self._generator.choice(len(self._volumes), p=self._share)]
-
-    def _anatomy(self, volume: TrainingVolume) -> np.ndarray:
-        """A normalised, augmented block [slices, P + 2 surround, P + 2 surround] with enough foreground."""
-        random, pairs = self._generator, self._config.pairs
-        array = volume.voxels.transpose(volume.planes[random.integers(len(volume.planes))])
-        factor = self._config.factors[0]
-        side, surround = pairs.patch * factor, SURROUND * factor
-        reach = self._config.slices // 2
-        for _ in range(DRAWS):
-            k = random.integers(array.shape[0])
-            j, i = (random.integers(max(1, n - side + 1)) for n in array.shape[1:])
-            neighbours = np.full(2 * reach + 1, k) if volume.is_stack else np.arange(k - reach, k + reach + 1)
-            index = [neighbours, *(np.arange(start - surround, start + side + surround) for start in (j, i))]
-            block = array[np.ix_(*(np.clip(n, 0, size - 1) for n, size in zip(index, array.shape, strict=True)))]
-            block = volume.scaling.normalise(block)
-            if np.mean(block[reach] > FOREGROUND) >= LEAST_FOREGROUND:
-                break
-        if random.random() < pairs.neighbour_dropout:
-            block = np.repeat(block[reach : reach + 1], len(block), axis=0)
-        elif random.random() < 0.5:
-            block = block[::-1]
-        if random.random() < 0.5:
-            block = block.swapaxes(1, 2)
-        block = block[:, :: random.choice((-1, 1)), :: random.choice((-1, 1))]
-        return self._vary(block, volume, along=0, axes=(1, 2))
 
     def _vary(self, block: np.ndarray, volume: TrainingVolume, *, along: int, axes: tuple[int, ...]) -> np.ndarray:
         """What other patients and scanners might show: other grey levels where they have no fixed meaning, a smoother
@@ -190,11 +147,6 @@ class PairSampler:
             block = soften(block, float(random.uniform(*pairs.softening)), axes)
         return block
 
-    def _acquire(self, high: np.ndarray, volume: TrainingVolume) -> tuple[np.ndarray, AcquisitionModel]:
-        fwhm, profile = self._draw_width(volume)
-        acquisition = AcquisitionModel(self._config.factors, in_plane_fwhm=fwhm, in_plane_profile=profile)
-        return self._noisy(acquisition.apply(np.ascontiguousarray(high)), volume), acquisition
-
     def _draw_width(self, volume: TrainingVolume) -> tuple[float, Profile]:
         """Width and kind of the point spread: nominal, or another width, or k-space truncation (MR)."""
         random, pairs = self._generator, self._config.pairs
@@ -213,31 +165,3 @@ class PairSampler:
                 return (add_quantum(low * CT_RANGE + CT_AIR, sigma * CT_RANGE, random) - CT_AIR) / CT_RANGE
             return add_rician(low, sigma, random)
         return low
-
-    def _base(self, low: np.ndarray) -> np.ndarray:
-        """What enhancement will add the residual to: it knows the nominal A only, not the one that was drawn."""
-        nominal = AcquisitionModel(self._config.factors)
-        centre = low[self._config.slices // 2]
-        start = interpolate(centre, nominal.high_shape((1, *centre.shape))[1:])
-        return back_project(start, centre, nominal, self._config.base_iterations)
-
-
-def find_volumes(patterns: Sequence[str], folder: Path) -> list[Path]:
-    """Files and DICOM folders that match, sorted, each once.
-
-    Args:
-        patterns: paths or glob patterns, relative to ``folder`` or absolute.
-        folder: of the configuration.
-
-    Raises:
-        InputError: a pattern matches nothing.
-    """
-    found: dict[Path, None] = {}
-    for pattern in patterns:
-        path = Path(pattern)
-        start, rest = (Path(path.anchor), path.relative_to(path.anchor)) if path.is_absolute() else (folder, path)
-        matches = sorted(start.glob(str(rest)))
-        if not matches:
-            raise InputError(f"no volume matches {pattern!r} in {folder}: check the data table of the configuration")
-        found.update((match.resolve(), None) for match in matches)
-    return list(found)

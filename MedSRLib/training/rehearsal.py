@@ -15,10 +15,10 @@ from MedSRLib.enhancement.devices import device_label, resolve_device
 from MedSRLib.networks.build import build_generator
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.data import read_data
+from MedSRLib.training.fidelity_stage import FidelityStage
 from MedSRLib.training.gan import GanStage
 from MedSRLib.training.run import load_perceptual
 from MedSRLib.training.stage import Stage
-from MedSRLib.training.trainer import FidelityStage
 
 _ITERATIONS = 3
 

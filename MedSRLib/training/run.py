@@ -20,11 +20,11 @@ from MedSRLib.networks.vgg import load_trunk
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.data import TrainingData, read_data
 from MedSRLib.training.distributed import own_device, rank, wait_for_all
+from MedSRLib.training.fidelity_stage import FidelityStage
 from MedSRLib.training.gan import GanStage, untrained_discriminator
 from MedSRLib.training.halo import with_measured_halo
 from MedSRLib.training.losses import PerceptualLoss
 from MedSRLib.training.stage import Validate
-from MedSRLib.training.trainer import FidelityStage
 from MedSRLib.training.validation import draw_history, score_generator
 
 MODEL_VERSION = "1.0.0"

@@ -15,8 +15,8 @@ from MedSRLib.evaluation import metrics
 from MedSRLib.evaluation.classical import bspline, bspline_ibp
 from MedSRLib.evaluation.metrics import ScoringRule
 from MedSRLib.evaluation.picture import draw_comparison
-from MedSRLib.evaluation.study import acquire_low, crop_to_multiple
-from MedSRLib.evaluation.views import SlicePlane, best_axis, choose_window
+from MedSRLib.evaluation.protocol import acquire_low, crop_to_multiple
+from MedSRLib.evaluation.slice_display import SlicePlane, best_axis, choose_window
 from MedSRLib.models.manifest import Manifest
 from MedSRLib.volumes.intensity import cast_like
 from MedSRLib.volumes.volume import Volume

@@ -12,7 +12,7 @@ import fake_qt
 import fake_slicer
 import fake_widgets
 import pytest
-from panel_support import wait_until
+from jobs_support import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULE_FILE = REPOSITORY / "MedSR" / "MedSR.py"

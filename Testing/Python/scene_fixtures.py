@@ -163,7 +163,7 @@ def enhanced_of(
 
 def enhance_node(node: Any, output: Any = None, **options: Any) -> Any:
     """``process`` with ``enhanced_of`` in the place of ``enhance``."""
-    from MedSRLib.scene.job import capture
+    from MedSRLib.scene.capture import capture
     from MedSRLib.scene.output import place
 
     job = capture(node, output)

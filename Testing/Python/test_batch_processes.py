@@ -17,8 +17,8 @@ import pytest
 
 from MedSRLib.batch import journal
 from MedSRLib.batch.discover import Study, find_studies
+from MedSRLib.batch.execution import Summary, run_batch
 from MedSRLib.batch.plan import Plan, Settings, name_tasks
-from MedSRLib.batch.run import Summary, run_batch
 from MedSRLib.batch.study import staging_folder
 from MedSRLib.models.catalogue import Model
 from MedSRLib.volumes.files import write_volume

@@ -15,7 +15,7 @@ from MedSRLib.commands.main import main
 from MedSRLib.models.card import write_card
 from MedSRLib.models.catalogue import Model
 
-SCRIPT = Path(__file__).parents[2] / "Resources/Scripts/card_figures.py"
+SCRIPT = Path(__file__).parents[2] / "Utilities/card_figures.py"
 
 
 @pytest.fixture(scope="module")

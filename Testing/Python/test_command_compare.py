@@ -15,7 +15,7 @@ from scipy import ndimage
 from MedSRLib.commands.main import main
 from MedSRLib.errors import InputError
 from MedSRLib.evaluation.comparison import enlarged_shape
-from MedSRLib.evaluation.study import acquire_low, parse_task
+from MedSRLib.evaluation.protocol import acquire_low, parse_task
 from MedSRLib.volumes.files import read_volume, write_volume
 from MedSRLib.volumes.volume import Volume
 

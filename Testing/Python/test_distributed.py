@@ -21,11 +21,11 @@ from MedSRLib.errors import EnhancementCancelled, UsageError
 from MedSRLib.models.catalogue import Model
 from MedSRLib.training.config import load_config
 from MedSRLib.training.data import read_data
+from MedSRLib.training.fidelity_stage import FidelityStage
 from MedSRLib.training.gan import GanStage
 from MedSRLib.training.run import train
 from MedSRLib.training.samplers import make_sampler
 from MedSRLib.training.stage import Batch
-from MedSRLib.training.trainer import FidelityStage
 from MedSRLib.volumes.files import read_volume, write_volume
 
 PROCESSES = 2

@@ -15,7 +15,6 @@ from safetensors.torch import save_file
 
 from MedSRLib.commands.main import main
 from MedSRLib.enhancement.enhancer import enhance
-from MedSRLib.enhancement.halo import TOLERANCE, measure_halo
 from MedSRLib.errors import EnhancementCancelled, TrainingError, UsageError
 from MedSRLib.models.card import card_text
 from MedSRLib.models.catalogue import Model
@@ -25,6 +24,7 @@ from MedSRLib.training.data import read_data
 from MedSRLib.training.gan import GanStage, edge_distance, refusal
 from MedSRLib.training.gan_config import GanConfig
 from MedSRLib.training.halo import network_inputs
+from MedSRLib.training.receptive_field import TOLERANCE, measure_halo
 from MedSRLib.training.run import load_perceptual, train
 from MedSRLib.training.stage import Batch
 from MedSRLib.volumes.files import read_volume, write_volume

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from MedSRLib.enhancement.halo import TOLERANCE, measure_halo
 from MedSRLib.enhancement.tiling import TiledGenerator
 from MedSRLib.networks.build import Generator, build_generator
+from MedSRLib.training.receptive_field import TOLERANCE, measure_halo
 
 NETWORKS = {
     "x2": {"factors": (2, 2)},

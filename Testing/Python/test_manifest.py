@@ -11,7 +11,7 @@ import pytest
 
 from MedSRLib.errors import ModelError, OutputError
 from MedSRLib.models.manifest import FORMAT, Manifest
-from MedSRLib.models.storage import sha256_of, write_atomically
+from MedSRLib.volumes.storage import sha256_of, write_atomically
 
 ARGUMENTS = {"factors": [2, 2], "features": 4, "blocks": 1, "growth": 2, "predicts_residual": True}
 
@@ -202,7 +202,7 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: p
     def full_disk(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("MedSRLib.models.storage.os.fsync", full_disk)
+    monkeypatch.setattr("MedSRLib.volumes.storage.os.fsync", full_disk)
     with pytest.raises(OutputError, match="No space left"):
         write_atomically(target, b"new")
     assert target.read_bytes() == b"old"

@@ -15,8 +15,8 @@ import fake_qt
 import fake_widgets
 import numpy as np
 import pytest
+from jobs_support import wait_until, worker_with
 from module_fixtures import MODULE_FILE, ended, settle
-from panel_support import wait_until, worker_with
 from scene_fixtures import OBLIQUE, blob
 
 from MedSRLib.models.catalogue import Model
@@ -56,7 +56,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Lets the panel's worker process run an ``enhance`` of the test's own."""
 
     def use(lines: str) -> None:
-        import MedSRLib.panel.runner as runner
+        import MedSRLib.jobs.runner as runner
 
         monkeypatch.setattr(runner, "worker_command", lambda: worker_with(lines))
 
@@ -319,7 +319,7 @@ def test_a_declined_installation_is_one_sentence(panel: Any, monkeypatch: pytest
 
 
 def test_devices_get_their_names_when_advanced_is_opened(panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import MedSRLib.panel.devices as devices
+    import MedSRLib.jobs.device_query as devices
 
     box = panel.ui.deviceComboBox
     assert [box.itemText(n) for n in range(box.count)] == ["Automatic", "CPU"]

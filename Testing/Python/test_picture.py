@@ -11,7 +11,7 @@ from matplotlib.image import imread
 
 from MedSRLib.errors import MissingPackageError, OutputError
 from MedSRLib.evaluation.picture import draw_comparison, grey_text, require_matplotlib
-from MedSRLib.evaluation.views import SlicePlane, Window, ZoomBox, best_axis, choose_window
+from MedSRLib.evaluation.slice_display import SlicePlane, Window, ZoomBox, best_axis, choose_window
 from MedSRLib.volumes.volume import Volume
 
 GREY = Window(0.0, 100.0, "")

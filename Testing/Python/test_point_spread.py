@@ -11,7 +11,7 @@ import torch
 
 from MedSRLib.acquisition.operator import AcquisitionModel, PointSpread
 from MedSRLib.enhancement.enhancer import enhance
-from MedSRLib.enhancement.plan import assume_acquisition
+from MedSRLib.enhancement.extent import assume_acquisition
 from MedSRLib.enhancement.point_spread import WIDTHS, estimate_point_spread, take_samples
 from MedSRLib.errors import UsageError
 from MedSRLib.models.catalogue import Model

@@ -15,8 +15,8 @@ from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.enhancement.enhancer import enhance
 from MedSRLib.enhancement.residual import base_image, neighbourhoods
 from MedSRLib.errors import InputError, UsageError
-from MedSRLib.evaluation.study import acquire_low
-from MedSRLib.training import samplers
+from MedSRLib.evaluation.protocol import acquire_low
+from MedSRLib.training import samplers, through_plane
 from MedSRLib.training.config import DataConfig, PairsConfig, TrainingConfig, load_config
 from MedSRLib.training.data import read_data
 from MedSRLib.training.losses import consistency_loss
@@ -83,7 +83,7 @@ def shading(array: np.ndarray) -> np.ndarray:
 
 def test_a_through_plane_pair_is_what_enhancement_feeds_the_generator(monkeypatch: pytest.MonkeyPatch) -> None:
     """A patch as large as the volume, so that enhancement can be asked for the same planes."""
-    monkeypatch.setattr(samplers, "SURROUND", 0)
+    monkeypatch.setattr(through_plane, "SURROUND", 0)
     volume = cube()
     normalised = TrainingVolume.of(volume, 24).scaling.normalise(volume.voxels)
     acquisition = AcquisitionModel((1, 1, 4))
@@ -125,7 +125,7 @@ def test_some_pairs_lie_at_the_first_or_last_slice_where_nothing_was_acquired_be
         measured.clear()
         assert draws.draw().low.shape == (3, 16, 16)
         rows[share] = measured[0]
-    assert rows == {0.0: 16 + 2 * 4 * samplers.SURROUND, 1.0: 16 + 4 * samplers.SURROUND}
+    assert rows == {0.0: 16 + 2 * 4 * through_plane.SURROUND, 1.0: 16 + 4 * through_plane.SURROUND}
 
 
 def test_factors_and_thickness_vary_within_their_ranges() -> None:

@@ -13,7 +13,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=Mo
 import slicer
 from scene_fixtures import FRAMES, OBLIQUE, STRAIGHT, blob, bounds, enhanced_of, world_of
 
-from MedSRLib.scene.job import capture
+from MedSRLib.scene.capture import capture
 from MedSRLib.scene.nodes import affine_of
 from MedSRLib.scene.output import create_output, place
 from MedSRLib.volumes.geometry import cropped_affine

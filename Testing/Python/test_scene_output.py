@@ -15,7 +15,7 @@ import slicer
 from scene_fixtures import STRAIGHT, attributes_of, blob, enhance_node, enhanced_of, hierarchy_of, node_ids
 
 from MedSRLib.errors import InputError, UsageError
-from MedSRLib.scene.job import capture
+from MedSRLib.scene.capture import capture
 from MedSRLib.scene.nodes import affine_of, volume_from_node
 from MedSRLib.scene.output import SOURCE_ROLE, UNCERTAINTY_ROLE, create_output, name_suffix_of, place
 

@@ -140,7 +140,9 @@ def test_what_cannot_be_enhanced_is_refused_and_leaves_the_scene_as_it_was(
 def test_nothing_is_needed_but_the_node_and_its_scene(tmp_path: Any) -> None:
     """To place what another process computed: no torch, no Qt, no ``slicer.app``, not even ``slicer.mrmlScene``."""
     code = (
-        "import sys, numpy, slicer; from MedSRLib.scene.job import capture; from MedSRLib.scene.output import place\n"
+        "import sys, numpy, slicer\n"
+        "from MedSRLib.scene.capture import capture\n"
+        "from MedSRLib.scene.output import place\n"
         "from MedSRLib.enhancement.enhancer import Enhanced\n"
         "scene = slicer.vtkMRMLScene(); node = scene.AddNewNodeByClass('vtkMRMLScalarVolumeNode', 'a')\n"
         "slicer.util.updateVolumeFromArray(node, numpy.arange(60, dtype='int16').reshape(3, 4, 5))\n"

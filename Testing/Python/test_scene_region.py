@@ -15,7 +15,7 @@ import vtk
 from scene_fixtures import FRAMES, OBLIQUE, STRAIGHT, blob
 
 from MedSRLib.errors import InputError
-from MedSRLib.scene.job import capture
+from MedSRLib.scene.capture import capture
 
 SHAPE = (12, 30, 26)
 BOX = (5, 15, 8, 20, 3, 9)

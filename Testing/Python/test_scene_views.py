@@ -15,8 +15,8 @@ from scene_fixtures import FRAMES, OBLIQUE, blob, bounds, enhanced_of
 
 from MedSRLib.acquisition.interpolation import interpolate
 from MedSRLib.errors import InputError, UsageError
+from MedSRLib.scene.capture import capture
 from MedSRLib.scene.difference import DIFFERENCE_ROLE, difference_node
-from MedSRLib.scene.job import capture
 from MedSRLib.scene.output import place
 from MedSRLib.scene.views import capture_views, compare, restore_views, show_instead
 from MedSRLib.volumes.geometry import cropped_affine

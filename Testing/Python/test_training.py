@@ -20,9 +20,10 @@ from MedSRLib.errors import EnhancementCancelled, InputError, UsageError
 from MedSRLib.models.catalogue import Model, resources_folder
 from MedSRLib.networks.build import build_generator
 from MedSRLib.training.config import DataConfig, OptimiserConfig, PairsConfig, TrainingConfig, load_config
-from MedSRLib.training.pairs import PairSampler, TrainingVolume
+from MedSRLib.training.fidelity_stage import learning_rate, take_over
+from MedSRLib.training.in_plane import InPlaneSampler
+from MedSRLib.training.pairs import TrainingVolume
 from MedSRLib.training.run import read_data, train
-from MedSRLib.training.trainer import learning_rate, take_over
 from MedSRLib.volumes.files import read_volume, write_volume
 from MedSRLib.volumes.volume import Volume
 
@@ -127,12 +128,12 @@ def test_a_volume_smaller_than_a_patch_is_an_error_that_says_what_to_do(workplac
         read_data(config_of(workplace, "pairs.patch=40"), workplace)
 
 
-def sampler(volume: Volume, seed: int = 0, *, is_stack: bool = False, **pairs: Any) -> PairSampler:
+def sampler(volume: Volume, seed: int = 0, *, is_stack: bool = False, **pairs: Any) -> InPlaneSampler:
     settings = {"patch": 12, "margin": 2, "noise_share": 0.0, "nominal_share": 1.0, "gamma": (1.0, 1.0), **pairs}
     config = TrainingConfig(
         name="tiny", slices=3, base_iterations=2, pairs=PairsConfig(**settings), data=DataConfig(train=("any",))
     )
-    return PairSampler([TrainingVolume.of(volume, 24, is_stack=is_stack)], config, np.random.default_rng(seed))
+    return InPlaneSampler([TrainingVolume.of(volume, 24, is_stack=is_stack)], config, np.random.default_rng(seed))
 
 
 def test_a_pair_has_the_shapes_the_formula_needs() -> None:

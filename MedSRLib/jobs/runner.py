@@ -1,4 +1,4 @@
-"""Runs one enhancement at a time in a separate process that is kept for the next: the panel's job runner."""
+"""Runs one enhancement at a time in a separate process that is kept for the next."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from MedSRLib.errors import OutputError, UsageError
-from MedSRLib.panel.exits import explain_exit
-from MedSRLib.panel.job import Callbacks, Job
-from MedSRLib.panel.messages import Cancelled, Done, Event, LineBuffer, Progress, Ready, encode, parse_event
-from MedSRLib.panel.time_left import TimeLeft
-from MedSRLib.panel.transport import Listener, Transport, worker_command, worker_environment
+from MedSRLib.jobs.exits import explain_exit
+from MedSRLib.jobs.job import Callbacks, Job
+from MedSRLib.jobs.messages import Cancelled, Done, Event, LineBuffer, Progress, Ready, encode, parse_event
+from MedSRLib.jobs.time_left import TimeLeft
+from MedSRLib.jobs.transport import Listener, Transport, worker_command, worker_environment
 
 if TYPE_CHECKING:
     from MedSRLib.enhancement.enhancer import Enhanced

@@ -1,4 +1,4 @@
-"""One enhancement as the panel captures it, and who is told how it goes."""
+"""One enhancement as it is captured when the user clicks, and who is told how it goes."""
 
 from __future__ import annotations
 

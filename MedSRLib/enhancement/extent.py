@@ -21,7 +21,7 @@ Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
-class Plan:
+class Extent:
     """Boxes are in array order [k, j, i].
 
     Args:
@@ -45,7 +45,7 @@ def plan_enhancement(
     acquisition: AcquisitionModel,
     *,
     roi: Sequence[int] | None = None,
-) -> Plan:
+) -> Extent:
     """What an enhancement will do.
 
     Args:
@@ -78,7 +78,7 @@ def plan_enhancement(
         cut.append(slice(first - round(start * scale), last - round(start * scale)))
     affine = upsampled_affine(volume.affine, volume.shape, full)
     context_low = [s.stop - s.start for s in context]
-    return Plan(
+    return Extent(
         context=(context[0], context[1], context[2]),
         context_shape=acquisition.high_shape(context_low),
         cut=(cut[0], cut[1], cut[2]),

@@ -11,10 +11,7 @@ import pytest
 from conftest import make_tiny_model
 
 from MedSRLib.enhancement.enhancer import enhance
-from MedSRLib.errors import InputError
-from MedSRLib.models.manifest import Manifest
-from MedSRLib.networks.build import build_generator
-from MedSRLib.panel.estimate import (
+from MedSRLib.enhancement.estimate import (
     GUESSED,
     MEASURED,
     UNKNOWN,
@@ -23,6 +20,9 @@ from MedSRLib.panel.estimate import (
     multiplications_per_voxel,
     remember_speed,
 )
+from MedSRLib.errors import InputError
+from MedSRLib.models.manifest import Manifest
+from MedSRLib.networks.build import build_generator
 from MedSRLib.volumes.volume import Volume
 
 

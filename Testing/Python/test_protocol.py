@@ -16,9 +16,8 @@ from scipy import ndimage
 
 from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.errors import EnhancementCancelled, InputError, ModelError, UsageError
-from MedSRLib.evaluation import metrics, study
-from MedSRLib.evaluation.scores import mean_scores
-from MedSRLib.evaluation.study import (
+from MedSRLib.evaluation import metrics, protocol
+from MedSRLib.evaluation.protocol import (
     acquire_low,
     crop_to_multiple,
     evaluate_volume,
@@ -27,6 +26,7 @@ from MedSRLib.evaluation.study import (
     parse_task,
     truly,
 )
+from MedSRLib.evaluation.scores import mean_scores
 from MedSRLib.models.catalogue import Model
 from MedSRLib.models.manifest import Manifest
 from MedSRLib.volumes.geometry import field_of_view_corners, upsampled_affine
@@ -247,7 +247,7 @@ def test_a_model_with_perceptual_weights_is_measured_with_both_sets(tmp_path: An
     plain, both = a_model(tmp_path), a_model(tmp_path)
     weights = {kind: {"file": f"{kind}.safetensors", "sha256": "a" * 64} for kind in ("fidelity", "perceptual")}
     both = replace(both, manifest=replace(both.manifest, name="both", weights=weights))
-    monkeypatch.setattr(study, "available_models", lambda: [plain, both])
+    monkeypatch.setattr(protocol, "available_models", lambda: [plain, both])
     assert [model.title for model in models_for_task(parse_task("inplane-x2"))] == ["tiny", "both", "both@0"]
 
 

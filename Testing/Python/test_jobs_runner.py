@@ -16,17 +16,17 @@ import fake_qt
 import numpy as np
 import pytest
 from conftest import UINT16, make_tiny_model
-from panel_support import TRANSPORTS, Bench, Record, bench, script, worker_with
+from jobs_support import TRANSPORTS, Bench, Record, bench, script, worker_with
 
 from MedSRLib.enhancement.enhancer import enhance
 from MedSRLib.errors import MissingPackageError, OutputError, UsageError
+from MedSRLib.jobs import runner as runner_module
+from MedSRLib.jobs import transport as transport_module
+from MedSRLib.jobs.exits import explain_exit
+from MedSRLib.jobs.job import OPTIONS, Job
+from MedSRLib.jobs.runner import State
+from MedSRLib.jobs.time_left import TimeLeft
 from MedSRLib.models.catalogue import Model
-from MedSRLib.panel import runner as runner_module
-from MedSRLib.panel import transport as transport_module
-from MedSRLib.panel.exits import explain_exit
-from MedSRLib.panel.job import OPTIONS, Job
-from MedSRLib.panel.runner import State
-from MedSRLib.panel.time_left import TimeLeft
 from MedSRLib.volumes.files import read_volume
 from MedSRLib.volumes.volume import Volume
 
@@ -523,7 +523,8 @@ def test_the_time_left_counts_down_steadily_and_ignores_the_time_to_load() -> No
 
 def test_the_panel_imports_neither_torch_nor_qt() -> None:
     code = (
-        "import sys, MedSRLib.panel.runner, MedSRLib.panel.qprocess, MedSRLib.panel.packages, MedSRLib.panel.estimate\n"
+        "import sys, MedSRLib.jobs.runner, MedSRLib.panel.qprocess, MedSRLib.panel.packages\n"
+        "import MedSRLib.enhancement.estimate\n"
         "print([m for m in ('torch', 'monai', 'scipy', 'SimpleITK', 'qt', 'ctk', 'slicer') if m in sys.modules])"
     )
     root = Path(transport_module.__file__).parents[2]

@@ -1,4 +1,4 @@
-"""The protocol between the panel and its worker: one JSON object a line, pure ASCII, over pipes.
+"""The protocol between the runner and its worker: one JSON object a line, pure ASCII, over pipes.
 
 To the worker: ``{"do": "enhance", "job": n, "input": path, "affine": ..., "modality": ..., "slice_thickness": ...,
 "model": ..., "options": {...}, "output": path, "uncertainty": path}``, ``{"do": "cancel", "job": n}``,

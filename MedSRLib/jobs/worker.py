@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from MedSRLib import __version__
 from MedSRLib.errors import EnhancementCancelled, MedSRError, MissingPackageError, OutOfMemoryError, OutputError
-from MedSRLib.panel.messages import LineBuffer, decode, encode
+from MedSRLib.jobs.messages import LineBuffer, decode, encode
 
 _PROGRESS_INTERVAL = 0.1
 _BUFFER = 2**16

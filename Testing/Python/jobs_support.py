@@ -12,10 +12,10 @@ from typing import Any
 import fake_qt
 import numpy as np
 
-from MedSRLib.panel.job import Callbacks, Job
+from MedSRLib.jobs.job import Callbacks, Job
+from MedSRLib.jobs.runner import JobRunner
+from MedSRLib.jobs.transport import SubprocessTransport
 from MedSRLib.panel.qprocess import QProcessTransport
-from MedSRLib.panel.runner import JobRunner
-from MedSRLib.panel.transport import SubprocessTransport
 
 TRANSPORTS = {"subprocess": SubprocessTransport, "qprocess": QProcessTransport}
 
@@ -119,6 +119,6 @@ def worker_with(lines: str) -> list[str]:
         "from types import SimpleNamespace as Enhanced\n"
         f"{lines}\n"
         "sys.modules['MedSRLib.enhancement.enhancer'] = Enhanced(enhance=enhance)\n"
-        "from MedSRLib.panel.worker import main\n"
+        "from MedSRLib.jobs.worker import main\n"
         "main()\n",
     ]

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from panel_support import worker_with
+from jobs_support import worker_with
 
-from MedSRLib.panel.messages import Done, LineBuffer, Progress, encode, parse_event
-from MedSRLib.panel.transport import worker_environment
+from MedSRLib.jobs.messages import Done, LineBuffer, Progress, encode, parse_event
+from MedSRLib.jobs.transport import worker_environment
 
 DOUBLE = "Enhanced(volume=volume.with_voxels(volume.voxels * 2), report={'model': model}, uncertainty=None)"
 

@@ -187,7 +187,7 @@ def python_executable() -> str:
 
 def worker_command() -> list[str]:
     """What starts a worker."""
-    return [python_executable(), "-m", "MedSRLib.panel.worker"]
+    return [python_executable(), "-m", "MedSRLib.jobs.worker"]
 
 
 def worker_environment() -> dict[str, str]:

@@ -13,7 +13,7 @@ from MedSRLib.volumes.volume import Volume
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class Capture:
     """One input as it was at Apply. The nodes are held by ID: any of them may be gone when the result comes.
 
     Args:
@@ -39,7 +39,7 @@ class Job:
     output_id: str | None = None
 
 
-def capture(input_node: Any, output_node: Any = None, *, roi_node: Any = None) -> Job:
+def capture(input_node: Any, output_node: Any = None, *, roi_node: Any = None) -> Capture:
     """Everything that enhancing a node and placing the result needs. The scene is not changed.
 
     Args:
@@ -58,7 +58,7 @@ def capture(input_node: Any, output_node: Any = None, *, roi_node: Any = None) -
     if output_node is not None:
         _require_writable(output_node, input_node)
     transform_node = input_node.GetParentTransformNode()
-    return Job(
+    return Capture(
         scene=scene,
         source_id=input_node.GetID(),
         source_name=input_node.GetName() or input_node.GetID(),

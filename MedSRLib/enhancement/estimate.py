@@ -1,4 +1,4 @@
-"""What an enhancement will give and cost, for one line in the panel: before anything runs, without torch.
+"""What an enhancement will give and cost, in one line: before anything runs, without torch.
 
 The time is the number of multiplications the generator needs, divided by what this computer did per second in its
 last run; before the first run on a CPU by a guess from its cores, and on another device it is not known.
@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from MedSRLib.enhancement.plan import Plan, assume_acquisition, plan_enhancement
+from MedSRLib.enhancement.extent import Extent, assume_acquisition, plan_enhancement
 from MedSRLib.errors import OutputError
 from MedSRLib.models.manifest import Manifest
-from MedSRLib.models.storage import write_atomically
+from MedSRLib.volumes.storage import write_atomically
 from MedSRLib.volumes.volume import Volume
 
 MEASURED = "measured in the last run on this device"
@@ -147,7 +147,7 @@ def multiplications_per_voxel(manifest: Manifest) -> float:
     return float(3**dims * (trunk + upsampling + scale * (f**2 + f * outputs)) / folded)
 
 
-def _memory(plan: Plan, manifest: Manifest, itemsize: int, low: int, high: int, uncertainty: bool) -> float:
+def _memory(plan: Extent, manifest: Manifest, itemsize: int, low: int, high: int, uncertainty: bool) -> float:
     slab = high if manifest.task == "volumetric" else min(high, _SLAB_VOXELS)
     whole = high * 8 if manifest.task == "through-plane" else 0
     kept = math.prod(plan.shape) * (2 * itemsize + (4 if uncertainty else 0))

@@ -10,9 +10,9 @@ import numpy as np
 
 from MedSRLib.enhancement.report import estimated_point_spread
 from MedSRLib.errors import MedSRError
-from MedSRLib.panel.job import Callbacks, Job
-from MedSRLib.panel.runner import JobRunner
-from MedSRLib.panel.time_left import TimeLeft
+from MedSRLib.jobs.job import Callbacks, Job
+from MedSRLib.jobs.runner import JobRunner
+from MedSRLib.jobs.time_left import TimeLeft
 from MedSRLib.volumes.volume import Volume
 
 if TYPE_CHECKING:
