@@ -1,4 +1,6 @@
 # ruff: noqa: PT009, PT027 (inside Slicer tests are unittest)
+"""The MedSR module of 3D Slicer: what its panel and its logic are; the work is done by MedSRLib."""
+
 import enum
 import json
 import sys
@@ -72,8 +74,7 @@ class ProcessingState(enum.Enum):
 
 @parameterNodeWrapper
 class MedSRParameterNode:
-    """
-    What a scene keeps of the panel; the device is the computer's and kept in the application's settings.
+    """What a scene keeps of the panel; the device is the computer's and kept in the application's settings.
 
     inputVolume - the volume to enhance
     outputVolume - where the result goes; none for a new volume

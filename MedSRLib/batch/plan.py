@@ -98,12 +98,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """Args:
-    source: the input folder.
-    output: the output folder.
-    settings: the same for all.
-    tasks: to do, in order.
-    complete: done in an earlier run, with the event that says so.
+    """What a batch will do.
+
+    Args:
+        source: the input folder.
+        output: the output folder.
+        settings: the same for all.
+        tasks: to do, in order.
+        complete: done in an earlier run, with the event that says so.
     """
 
     source: Path

@@ -148,8 +148,11 @@ def _process(task: Task, settings: Settings, output: Path) -> dict[str, Any]:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """A process started in here has SIGINT blocked from its first instruction on, so that Ctrl-C prints no traceback
-    of a worker that is still importing. Windows has no such masks, and its workers ignore Ctrl-C a moment later."""
+    """A process started in here has SIGINT blocked from its first instruction on.
+
+    So Ctrl-C prints no traceback of a worker that is still importing. Windows has no such masks, and its workers ignore
+    Ctrl-C a moment later.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

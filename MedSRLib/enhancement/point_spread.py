@@ -61,8 +61,10 @@ def take_samples(voxels: np.ndarray, scaling: IntensityScaling, slices: int) -> 
 def estimate_point_spread(
     samples: Sequence[np.ndarray], manifest: Manifest, generator: Callable[[np.ndarray], torch.Tensor]
 ) -> PointSpread:
-    """Point spread of the measurement: the best of ``WIDTHS``, less some caution, where one fits clearly better than
-    k-space truncation; the manifest's width where every sample is blank and fits anything.
+    """Point spread of the measurement, as the generator saw it.
+
+    It is the best of ``WIDTHS``, less some caution, where one fits clearly better than k-space truncation; the
+    manifest's width where every sample is blank and fits anything.
 
     Args:
         samples: see ``take_samples``.

@@ -51,8 +51,13 @@ def parse_task(text: str) -> AcquisitionModel:
 
 
 def truly(acquisition: AcquisitionModel, width: float, profile: Profile) -> AcquisitionModel:
-    """The same sampling by another point spread: its width in low-resolution voxels and its profile, along every axis
-    that is sampled."""
+    """The same sampling by another point spread, along every axis that is sampled.
+
+    Args:
+        acquisition: what is sampled.
+        width: in low-resolution voxels.
+        profile: of the point spread.
+    """
     return replace(
         acquisition,
         in_plane_fwhm=width,
@@ -72,8 +77,10 @@ def fits_task(model: Model, acquisition: AcquisitionModel) -> bool:
 
 
 def models_for_task(acquisition: AcquisitionModel) -> list[Model]:
-    """The catalogue's models for an acquisition's factors, with fidelity weights and, where there are any, with
-    perceptual ones; those not made for medical images only when named."""
+    """The catalogue's models for an acquisition's factors, once with each set of weights they hold.
+
+    Those not made for medical images are measured only when they are named.
+    """
     fitting = [m for m in available_models() if m.manifest.domain["modalities"] and fits_task(m, acquisition)]
     return [
         weights

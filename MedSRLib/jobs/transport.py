@@ -70,7 +70,7 @@ class Transport(Protocol):
 
 
 class SubprocessTransport:
-    """For plain Python: threads read, and the caller pumps ``poll``. (In Slicer's event loop threads do not run.)"""
+    """For plain Python: threads read, and the caller pumps ``poll``. In Slicer's event loop threads do not run."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,6 +79,7 @@ class SubprocessTransport:
         self._stopped = False
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], listener: Listener) -> None:
+        """Starts the process."""
         try:
             self._process = process = subprocess.Popen(
                 command,
@@ -112,14 +113,17 @@ class SubprocessTransport:
             thread.start()
 
     def send(self, data: bytes) -> None:
+        """Writes to the worker's stdin."""
         if self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.write(data)
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Calls back from the caller's own thread."""
         self._timers.append((time.monotonic() + seconds, callback))
 
     def poll(self) -> None:
+        """Delivers what has arrived."""
         while not self._stopped:
             try:
                 event = self._events.get_nowait()
@@ -131,6 +135,7 @@ class SubprocessTransport:
             timer[1]()
 
     def stop(self, *, quietly: bool, worker_pid: int | None) -> None:
+        """Ends the process tree and forgets the listener."""
         self._stopped = True
         self._timers.clear()
         if self._process is None:

@@ -1,5 +1,8 @@
-"""A model for other tools: a MONAI bundle folder, or ONNX. Both hold the generator g alone: the tensors go in and come
-out normalised, and interpolation, projection and geometry stay with MedSR."""
+"""A model for other tools: a MONAI bundle folder, or ONNX.
+
+Both hold the generator g alone: the tensors go in and come out normalised, and interpolation, projection and geometry
+stay with MedSR.
+"""
 
 from __future__ import annotations
 

@@ -59,8 +59,9 @@ def pixel_unshuffle(x: Tensor, factors: Sequence[int]) -> Tensor:
 
 
 def icnr_(weight: Tensor, factors: Sequence[int], initialise: Callable[[Tensor], object]) -> Tensor:
-    """Fills the convolution before a pixel shuffle so that the shuffled output starts as nearest-neighbour
-    upsampling, free of checkerboards (Aitken et al. 2017, section 3).
+    """Fills the convolution before a pixel shuffle so that it starts as nearest-neighbour upsampling.
+
+    Its output is then free of checkerboards (Aitken et al. 2017, section 3).
 
     Args:
         weight: [C * prod(factors), ...], changed in place.

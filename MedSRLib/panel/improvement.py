@@ -16,7 +16,7 @@ class Improvement(enum.Enum):
     Volumetric = ("volumetric", (2, 2, 2))
 
     def label(self) -> str:
-        """What the panel's list says. (Slicer looks for a method of this name.)"""
+        """What the panel's list says. Slicer looks for a method of this name."""
         match self:
             case Improvement.SharperX2:
                 text = _("Sharper slices x2")

@@ -22,6 +22,7 @@ class QProcessTransport:
         self._listener: Listener | None = None
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], listener: Listener) -> None:
+        """Starts the process."""
         import qt
 
         self._listener = listener
@@ -37,9 +38,11 @@ class QProcessTransport:
         process.start(command[0], list(command[1:]))
 
     def send(self, data: bytes) -> None:
+        """Writes to the worker's stdin."""
         self._process.write(data)
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Calls back from the caller's own thread."""
         import qt
 
         qt.QTimer.singleShot(round(1000 * seconds), callback)
@@ -48,6 +51,7 @@ class QProcessTransport:
         """Nothing to do: Qt's event loop delivers."""
 
     def stop(self, *, quietly: bool, worker_pid: int | None) -> None:
+        """Ends the process tree and forgets the listener."""
         self._listener = None
         process = self._process
         if process is None:

@@ -21,8 +21,10 @@ _PATIENCE = timedelta(hours=2)
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Joins the processes that torchrun started: NCCL, one GPU a process, where there are GPUs, else gloo. Started
-    without torchrun it does nothing."""
+    """Joins the processes that torchrun started; started without torchrun it does nothing.
+
+    NCCL, one GPU a process, where there are GPUs, else gloo.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return

@@ -20,8 +20,11 @@ from MedSRLib.training.stage import Batch, Stage, Validate
 
 
 def learning_rate(settings: OptimiserConfig, iteration: int) -> float:
-    """Half a cosine from the first to the final learning rate. A function of the iteration alone: a resumed run that
-    was given more or fewer iterations goes on along the new curve."""
+    """Half a cosine from the first to the final learning rate.
+
+    A function of the iteration alone: a resumed run that was given more or fewer iterations goes on along the new
+    curve.
+    """
     remaining = 0.5 * (1.0 + math.cos(math.pi * iteration / settings.iterations))
     return settings.final_learning_rate + remaining * (settings.learning_rate - settings.final_learning_rate)
 

@@ -46,8 +46,10 @@ def refusal(figures: Mapping[str, Any], fidelity: Mapping[str, Any], settings: G
 
 
 def edge_distance(figures: Mapping[str, Any]) -> float:
-    """How far the edges are from as sharp as the reference's, the mean over volumes of |log energy ratio|: the
-    smallest is the best checkpoint, blur and false edges count alike."""
+    """How far the edges are from as sharp as the reference's: the mean over volumes of |log energy ratio|.
+
+    The smallest is the best checkpoint; blur and false edges count alike.
+    """
     ratios = [one["edge_energy"] for one in figures["volumes"].values()]
     return sum(abs(math.log(max(ratio, 1e-6))) for ratio in ratios) / len(ratios)
 

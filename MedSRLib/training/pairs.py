@@ -126,8 +126,9 @@ class PairSampler(ABC):
         return self._volumes[self._generator.choice(len(self._volumes), p=self._share)]
 
     def _vary(self, block: np.ndarray, volume: TrainingVolume, *, along: int, axes: tuple[int, ...]) -> np.ndarray:
-        """What other patients and scanners might show: other grey levels where they have no fixed meaning, a smoother
-        anatomy, or a phantom in the patient's place.
+        """What other patients and scanners might show.
+
+        Other grey levels where they have no fixed meaning, a smoother anatomy, or a phantom in the patient's place.
 
         Args:
             block: of the volume, normalised.

@@ -63,8 +63,11 @@ def measure_halo(generator: Generator, images: Sequence[np.ndarray], tolerance: 
 
 
 def _cut(generator: Generator, low: Tensor, cut: float) -> tuple[Tensor, Tensor]:
-    """The output for an image cut in two along every axis, [N, 1, (D f,) H f, W f], and how many low-resolution voxels
-    lie between each voxel of it and the nearest cut, [(D f,) H f, W f]."""
+    """The output for an image cut in two along every axis, and how far each voxel of it is from the nearest cut.
+
+    Returns:
+        The output, [N, 1, (D f,) H f, W f], and the distances in low-resolution voxels, [(D f,) H f, W f].
+    """
     multiple = tile_multiple(generator)
     high = [n * factor for n, factor in zip(low.shape[2:], generator.factors, strict=True)]
     distance = torch.full(high, max(high), device=low.device)

@@ -10,8 +10,10 @@ Setting = Callable[[], AbstractContextManager[None]]
 
 
 def shared_by_threads(setting: Setting) -> Setting:
-    """Makes the context manager of a process-wide setting safe for threads: the first one in changes it, the last one
-    out puts it back. Left to themselves, a thread that leaves would undo the change for those still inside.
+    """Makes the context manager of a process-wide setting safe for threads.
+
+    The first one in changes it, the last one out puts it back. Left to themselves, a thread that leaves would undo the
+    change for those still inside.
     """
     lock, stack, inside = Lock(), ExitStack(), 0
 

@@ -1,4 +1,4 @@
-"""medsr batch inside 3D Slicer, without a window and without questions:
+"""medsr batch inside 3D Slicer, without a window and without questions.
 
 Slicer --no-splash --no-main-window --python-script medsr_batch.py -- INPUT_DIR OUTPUT_DIR [options] [--log FILE]
 
