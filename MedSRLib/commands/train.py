@@ -5,52 +5,52 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from MedSRLib.commands.progress import progress_bar
+from MedSRLib.training.arguments import add_run_arguments, requested_run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from MedSRLib.training.config import TrainingConfig
 
 EXAMPLES = """examples:
-  medsr train Resources/Training/inplane-x2-lite.toml
-  medsr train mine.toml --set optimiser.iterations=2000 --set 'data.train=["volumes/*.nii.gz"]'
-  medsr train mine.toml --dry-run
-  medsr train mine.toml --resume
-  medsr enhance head.nii.gz sharper.nii.gz --model runs/mine/model
+  medsr train inplane-x2-lite --data VOLUMES/ --dry-run
+  medsr train quickstart --data VOLUMES/ --validation 'VOLUMES/*p07*'
+  medsr train inplane-x2-lite --data VOLUMES/ --set gan.iterations=0
+  medsr train inplane-x2-lite --data VOLUMES/ --vgg vgg16.safetensors --resume
+  medsr train mine.toml --set optimiser.iterations=2000 --output experiments
+  medsr enhance head.nii.gz sharper.nii.gz --model runs/quickstart/model
 
-Paths in CONFIG are relative to its folder. A run keeps a checkpoint: Ctrl-C loses nothing, --resume goes on."""
+VOLUMES/ is a folder of NIfTI, NRRD or MetaImage files or DICOM series. Paths in options are relative to the current
+folder, where runs/ is made; those in a TOML file are relative to that file. A run keeps a checkpoint: Ctrl-C loses
+nothing, --resume goes on."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``medsr train``."""
-    parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="what to train on what, and how")
-    parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
+    add_run_arguments(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="print the plan, memory and time from three iterations; write nothing"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting, such as optimiser.batch=4"
     )
     parser.epilog = EXAMPLES
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Trains and prints where the model is. Ctrl-C ends the run at the next iteration, with a checkpoint."""
-    from MedSRLib.training.config import load_config
     from MedSRLib.training.run import train
 
-    config = load_config(arguments.config, arguments.set)
+    config, folder = requested_run(arguments)
     if arguments.dry_run:
-        return _rehearse(config, arguments.config.resolve().parent)
+        return _rehearse(config, folder)
     interrupted: list[int] = []
     previous = signal.signal(signal.SIGINT, lambda number, _frame: interrupted.append(number))
     try:
         with progress_bar(f"train {config.name}") as progress:
             model = train(
                 config,
-                arguments.config.resolve().parent,
+                folder,
                 resume=arguments.resume,
                 progress=progress,
                 cancelled=lambda: bool(interrupted),

@@ -1,4 +1,4 @@
-"""``torchrun --nproc-per-node N -m MedSRLib.training CONFIG.toml``: N processes train as one.
+"""``torchrun --nproc-per-node N -m MedSRLib.training CONFIG``: N processes train as one.
 
 Every process draws ``optimiser.batch`` pairs a step, so the joint batch is N times as large. Without torchrun one
 process trains, as ``medsr train`` does.
@@ -9,14 +9,13 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from pathlib import Path
 
 from MedSRLib.errors import MedSRError
-from MedSRLib.training.config import load_config
+from MedSRLib.training.arguments import add_run_arguments, requested_run
 from MedSRLib.training.distributed import process_group, rank
 from MedSRLib.training.run import train
 
-EPILOG = "example: torchrun --nproc-per-node 2 -m MedSRLib.training Resources/Training/inplane-x2.toml"
+EPILOG = "example: torchrun --nproc-per-node 2 -m MedSRLib.training inplane-x2 --data VOLUMES/"
 
 
 def main() -> int:
@@ -31,9 +30,7 @@ def main() -> int:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="what to train on what, and how")
-    parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting")
+    add_run_arguments(parser)
     arguments = parser.parse_args()
     interrupted: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -44,11 +41,11 @@ def main() -> int:
             print(f"medsr: {sentence}", file=sys.stderr)
 
     try:
-        config = load_config(arguments.config, arguments.set)
+        config, folder = requested_run(arguments)
         with process_group():
             model = train(
                 config,
-                arguments.config.resolve().parent,
+                folder,
                 resume=arguments.resume,
                 progress=lambda fraction, message: report(f"{fraction:.1%} {message}"),
                 cancelled=lambda: bool(interrupted),

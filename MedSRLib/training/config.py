@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from MedSRLib.errors import UsageError
 from MedSRLib.training.gan_config import GanConfig, LossesConfig
-from MedSRLib.training.toml_tables import build_settings, override_setting
-from MedSRLib.volumes.volume import MODALITIES
+from MedSRLib.training.rules import (
+    Betas,
+    Count,
+    Decay,
+    Factors,
+    FactorSpan,
+    Modalities,
+    Name,
+    OddCount,
+    Patterns,
+    Positive,
+    Settings,
+    Share,
+    Span,
+    Task,
+    Text,
+    Weight,
+    Whole,
+)
+from MedSRLib.training.toml_tables import build_settings, change_setting, parse_override
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Settings):
     """Which volumes to learn from.
 
     Args:
-        train: NIfTI, NRRD or MetaImage files or folders of one DICOM series each, or glob patterns of them, relative
-            to the configuration's folder.
+        train: NIfTI, NRRD or MetaImage files or folders of one DICOM series each, folders of such, or glob patterns,
+            relative to the configuration's folder.
         validation: held-out volumes; taken out of ``train`` when a pattern there names them too.
         stacks: patterns of those among ``train`` whose slices are unrelated images, not a volume: they get no
             neighbouring slices and are never cut along other planes.
@@ -28,15 +46,17 @@ class DataConfig:
         validation_side: side in voxels of the central cube scored in them for the other tasks.
     """
 
-    train: tuple[str, ...] = ()
-    validation: tuple[str, ...] = ()
-    stacks: tuple[str, ...] = ()
-    validation_slices: int = 8
-    validation_side: int = 64
+    table: ClassVar[str] = "data"
+
+    train: Patterns = ()
+    validation: Patterns = ()
+    stacks: Patterns = ()
+    validation_slices: Count = 8
+    validation_side: Count = 64
 
 
 @dataclass(frozen=True)
-class PairsConfig:
+class PairsConfig(Settings):
     """How a patch of anatomy becomes a training pair.
 
     Args:
@@ -61,31 +81,31 @@ class PairsConfig:
         softening: range of that blur's full width at half maximum, in voxels of the anatomy.
     """
 
-    patch: int = 48
-    margin: int = 4
-    nominal_share: float = 0.5
-    kspace_share: float = 0.1
-    fwhm: tuple[float, float] = (0.6, 1.2)
-    thickness: tuple[float, float] = (0.7, 1.3)
-    border_share: float = 0.25
-    noise_share: float = 0.3
-    noise: float = 0.01
-    gamma: tuple[float, float] = (0.7, 1.4)
-    neighbour_dropout: float = 0.1
-    phantom_share: float = 0.0
-    softening_share: float = 0.0
-    softening: tuple[float, float] = (0.8, 2.5)
+    table: ClassVar[str] = "pairs"
+
+    patch: Count = 48
+    margin: Whole = 4
+    nominal_share: Share = 0.5
+    kspace_share: Share = 0.1
+    fwhm: Span = (0.6, 1.2)
+    thickness: Span = (0.7, 1.3)
+    border_share: Share = 0.25
+    noise_share: Share = 0.3
+    noise: Share = 0.01
+    gamma: Span = (0.7, 1.4)
+    neighbour_dropout: Share = 0.1
+    phantom_share: Share = 0.0
+    softening_share: Share = 0.0
+    softening: Span = (0.8, 2.5)
 
     def __post_init__(self) -> None:
-        for name in ("phantom_share", "softening_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"pairs.{name} = {getattr(self, name)} must be a share between 0 and 1")
-        if not 0 < self.softening[0] <= self.softening[1]:
-            raise UsageError(f"pairs.softening = {list(self.softening)} must be [smallest, largest] width above 0")
+        super().__post_init__()
+        if self.patch <= 2 * self.margin:
+            raise UsageError(f"pairs.patch = {self.patch} must be larger than twice pairs.margin = {self.margin}")
 
 
 @dataclass(frozen=True)
-class OptimiserConfig:
+class OptimiserConfig(Settings):
     """Adam with a cosine schedule and an exponential moving average of the weights.
 
     Args:
@@ -98,17 +118,19 @@ class OptimiserConfig:
         gradient_clip: largest gradient norm.
     """
 
-    iterations: int = 10000
-    batch: int = 8
-    learning_rate: float = 4e-4
-    final_learning_rate: float = 1e-6
-    betas: tuple[float, float] = (0.9, 0.99)
-    ema: float = 0.999
-    gradient_clip: float = 1.0
+    table: ClassVar[str] = "optimiser"
+
+    iterations: Count = 10000
+    batch: Count = 8
+    learning_rate: Weight = 4e-4
+    final_learning_rate: Weight = 1e-6
+    betas: Betas = (0.9, 0.99)
+    ema: Decay = 0.999
+    gradient_clip: Positive = 1.0
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Settings):
     """How the run itself behaves.
 
     Args:
@@ -122,23 +144,26 @@ class RunConfig:
         skips: iterations in a row whose gradient is not finite, after which the run is given up; each is left out.
     """
 
-    seed: int = 1
-    threads: int = 0
+    table: ClassVar[str] = "run"
+
+    seed: Whole = 1
+    threads: Whole = 0
     device: str = "auto"
-    log_every: int = 50
-    validate_every: int = 1000
-    checkpoint_every: int = 250
+    log_every: Count = 50
+    validate_every: Count = 1000
+    checkpoint_every: Count = 250
     tensorboard: bool = False
-    skips: int = 25
+    skips: Count = 25
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Settings):
     """Everything that decides what a training run does.
 
     Args:
         name: of the model and of its run folder.
-        output: folder of runs, relative to the configuration's folder.
+        version: of the model: another one for other weights.
+        output: folder of runs, relative to the current folder.
         description: one line for the manifest.
         licence: of the weights.
         modalities: of the training volumes ("CT", "MR", ...): the domain that enhancement compares its input with.
@@ -149,9 +174,9 @@ class TrainingConfig:
         base_iterations: back-projection steps of the base image that the generator's residual is added to.
         assumed_fwhm: point-spread width in low-resolution voxels that enhancement assumes of an unknown scanner, where
             it does not estimate it (it does for the task "inplane").
-        start: folder of a model whose fidelity weights the first stage starts from, relative to the configuration's
-            folder: fine-tuning, or x4 from x2 (Lim et al. 2017, section 3.3). Layers are taken over from the first
-            one up to the first that does not fit. "" starts from nothing.
+        start: a model whose fidelity weights the first stage starts from, its folder, relative to the configuration's,
+            or its name: fine-tuning, or x4 from x2 (Lim et al. 2017, section 3.3). Layers are taken over from the
+            first one up to the first that does not fit. "" starts from nothing.
         architecture: name in ``MedSRLib.networks.build.ARCHITECTURES``.
         generator: keyword arguments of that architecture besides channels and factors.
         half: store the weights as float16, in half the space.
@@ -159,17 +184,18 @@ class TrainingConfig:
         losses, gan: the tables of ``gan_config``; without ``gan.iterations`` training ends with the fidelity weights.
     """
 
-    name: str
-    factors: tuple[int, int, int] = (2, 2, 1)
-    task: str = "inplane"
-    factor_range: tuple[float, float] = (1.5, 8.0)
-    output: str = "runs"
-    description: str = "A generator trained with medsr train."
-    licence: str = "Apache-2.0"
-    modalities: tuple[str, ...] = ()
-    slices: int = 1
-    base_iterations: int = 0
-    assumed_fwhm: float = 0.8
+    name: Name
+    version: Text = "1.0.0"
+    factors: Factors = (2, 2, 1)
+    task: Task = "inplane"
+    factor_range: FactorSpan = (1.5, 8.0)
+    output: Text = "runs"
+    description: Text = "A generator trained with medsr train."
+    licence: Text = "Apache-2.0"
+    modalities: Modalities = ()
+    slices: OddCount = 1
+    base_iterations: Whole = 0
+    assumed_fwhm: Positive = 0.8
     start: str = ""
     architecture: str = "RRDBGenerator"
     generator: dict[str, Any] = field(default_factory=dict)
@@ -182,15 +208,12 @@ class TrainingConfig:
     gan: GanConfig = field(default_factory=GanConfig)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._check_task()
-        if self.slices % 2 != 1 or self.slices < 1:
-            raise UsageError(f"slices = {self.slices} must be an odd number: the slice and its neighbours")
-        if self.pairs.patch <= 2 * self.pairs.margin:
-            raise UsageError("pairs.patch must be larger than twice pairs.margin")
-        if unknown := set(self.modalities) - set(MODALITIES):
-            raise UsageError(f"modalities {sorted(unknown)} are not among {', '.join(MODALITIES)}")
         if not self.data.train:
-            raise UsageError("data.train names no volumes: give files or patterns such as 'volumes/*.nii.gz'")
+            raise UsageError(
+                "no volumes to train on are named: give --data VOLUMES/, or data.train in the configuration"
+            )
 
     @property
     def spatial_dims(self) -> int:
@@ -215,9 +238,15 @@ class TrainingConfig:
             **self.generator,
         }
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, as they stand in the manifest and the checkpoint."""
-        return asdict(self)
+    def record(self) -> dict[str, Any]:
+        """Plain values for the manifest: what the model came from, without the places of files on this machine."""
+        values = asdict(self)
+        del values["output"]
+        for key in ("train", "validation", "stacks"):  # the manifest names the volumes themselves
+            del values["data"][key]
+        for table, key in ((values, "start"), (values["gan"], "start"), (values["losses"]["perceptual"], "weights")):
+            table[key] = Path(table[key]).name
+        return values
 
     def _check_task(self) -> None:
         i, j, k = self.factors
@@ -225,33 +254,33 @@ class TrainingConfig:
             fits, wanted = i == j > 1 and k == 1, "equal factors along i and j and 1 along k, such as [2, 2, 1]"
         elif self.task == "through-plane":
             fits, wanted = i == j == 1 and k > 1, "factors [1, 1, K], K the factor that is validated"
-        elif self.task == "volumetric":
-            fits, wanted = i == j == k > 1 and self.slices == 1, "three equal factors and slices = 1"
         else:
-            raise UsageError(f"task {self.task!r} is not one of inplane, through-plane, volumetric")
+            fits, wanted = i == j == k > 1 and self.slices == 1, "three equal factors and slices = 1"
         if not fits:
             raise UsageError(f"task {self.task!r} does not fit factors {list(self.factors)}: it takes {wanted}")
         low, high = self.factor_range
-        if self.task == "through-plane" and not 1 < low <= k <= high:
-            raise UsageError(f"factor_range [{low:g}, {high:g}] must begin above 1 and hold the factor {k} along k")
+        if self.task == "through-plane" and not low <= k <= high:
+            raise UsageError(f"factor_range = [{low:g}, {high:g}] must hold the factor along k, factors[2] = {k}")
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
+def load_config(path: Path, overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None) -> TrainingConfig:
     """Reads a TOML configuration.
 
     Args:
         path: the file.
         overrides: ``key=value`` with dotted keys and TOML values, as ``--set`` gives them.
+        changes: other settings by their dotted keys.
 
     Raises:
         UsageError: the file is missing, is no TOML, or a key or value does not fit.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"there is no configuration {path}: Resources/Training holds examples") from None
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise UsageError(f"the configuration {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from error
-    for override in overrides:
-        override_setting(table, override)
-    return build_settings(TrainingConfig, table)
+    for key, value in (*map(parse_override, overrides), *(changes or {}).items()):
+        change_setting(table, key, value)
+    config: TrainingConfig = build_settings(TrainingConfig, table)
+    return config

@@ -21,6 +21,7 @@ from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.errors import InputError
 from MedSRLib.evaluation.protocol import crop_to_multiple
 from MedSRLib.training.config import TrainingConfig
+from MedSRLib.training.discovery import find_volumes
 from MedSRLib.training.distributed import rank
 from MedSRLib.training.pairs import ISOTROPIC, TrainingVolume
 from MedSRLib.volumes.checks import is_label_map, require_enhanceable
@@ -82,27 +83,6 @@ def read_data(config: TrainingConfig, folder: Path) -> TrainingData:
         config.modalities or tuple(sorted(found)),
         tuple(_modality_warnings(config.modalities, found)),
     )
-
-
-def find_volumes(patterns: Sequence[str], folder: Path) -> list[Path]:
-    """Files and DICOM folders that match, sorted, each once.
-
-    Args:
-        patterns: paths or glob patterns, relative to ``folder`` or absolute.
-        folder: of the configuration.
-
-    Raises:
-        InputError: a pattern matches nothing.
-    """
-    found: dict[Path, None] = {}
-    for pattern in patterns:
-        path = Path(pattern)
-        start, rest = (Path(path.anchor), path.relative_to(path.anchor)) if path.is_absolute() else (folder, path)
-        matches = sorted(start.glob(str(rest)))
-        if not matches:
-            raise InputError(f"no volume matches {pattern!r} in {folder}: check the data table of the configuration")
-        found.update((match.resolve(), None) for match in matches)
-    return list(found)
 
 
 def _name(paths: Sequence[Path]) -> dict[Path, str]:

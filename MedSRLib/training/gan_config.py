@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 from MedSRLib.errors import UsageError
+from MedSRLib.training.rules import Betas, Count, Decay, Hash, Layers, Parts, Positive, Settings, Weight, Weights, Whole
 
 
 @dataclass(frozen=True)
-class PerceptualConfig:
+class PerceptualConfig(Settings):
     """The trunk that the perceptual loss looks through.
 
     Args:
@@ -23,19 +25,20 @@ class PerceptualConfig:
         slices: slices drawn of each plane of a batch of volumes, for 3D generators.
     """
 
-    trunk: str = "vgg19"
+    table: ClassVar[str] = "losses.perceptual"
+
+    trunk: Literal["vgg16", "vgg19"] = "vgg19"
     weights: str = ""
-    sha256: str = ""
-    convention: str = "torchvision"
-    layers: tuple[str, ...] = ("conv5_4",)
-    layer_weights: tuple[float, ...] = (1.0,)
-    norm: str = "l1"
+    sha256: Hash = ""
+    convention: Literal["torchvision", "caffe"] = "torchvision"
+    layers: Layers = ("conv5_4",)
+    layer_weights: Weights = (1.0,)
+    norm: Literal["l1", "l2"] = "l1"
     before_relu: bool = True
-    slices: int = 4
+    slices: Count = 4
 
     def __post_init__(self) -> None:
-        if self.norm not in ("l1", "l2"):
-            raise UsageError(f"losses.perceptual.norm = {self.norm!r} must be 'l1' or 'l2'")
+        super().__post_init__()
         if len(self.layers) != len(self.layer_weights):
             raise UsageError(
                 "losses.perceptual.layer_weights must hold one weight for each of losses.perceptual.layers"
@@ -43,7 +46,7 @@ class PerceptualConfig:
 
 
 @dataclass(frozen=True)
-class LossesConfig:
+class LossesConfig(Settings):
     """Losses of the fidelity stage, and the perceptual loss of the GAN stage.
 
     Args:
@@ -52,23 +55,21 @@ class LossesConfig:
         perceptual: the table above.
     """
 
-    pixel: str = "l1"
-    consistency: float = 0.0
-    perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
+    table: ClassVar[str] = "losses"
 
-    def __post_init__(self) -> None:
-        if self.pixel not in ("l1", "charbonnier", "l2", "l1+l2"):
-            raise UsageError(f"losses.pixel = {self.pixel!r} must be 'l1', 'charbonnier', 'l2' or 'l1+l2'")
+    pixel: Literal["l1", "charbonnier", "l2", "l1+l2"] = "l1"
+    consistency: Weight = 0.0
+    perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
 
 
 @dataclass(frozen=True)
-class GanConfig:
+class GanConfig(Settings):
     """The second stage: it starts from the fidelity weights and ends with the perceptual ones.
 
     Args:
         iterations: of the stage; 0 leaves it out.
-        start: folder of a model whose fidelity weights it starts from, relative to the configuration's folder;
-            then the fidelity stage is left out. "" takes this run's own.
+        start: a model whose fidelity weights it starts from, its folder, relative to the configuration's, or its
+            name; then the fidelity stage is left out. "" takes this run's own.
         discriminator: "unet" or "vgg".
         features: of the discriminator at full resolution.
         sees: what the discriminator is shown: "image" (ESRGAN) or "detail", ten times the difference from the base
@@ -91,31 +92,30 @@ class GanConfig:
         largest_loss: a checkpoint is refused when it loses more dB than this against the fidelity weights.
     """
 
-    iterations: int = 0
+    table: ClassVar[str] = "gan"
+
+    iterations: Whole = 0
     start: str = ""
-    discriminator: str = "unet"
-    features: int = 32
-    sees: str = "image"
-    batch: int = 0
-    pixel: float = 1.0
-    perceptual: float = 0.08
-    adversarial: float = 0.003
-    consistency: float = 0.0
-    learning_rate: float = 1e-4
-    discriminator_learning_rate: float = 4e-4
-    milestones: tuple[float, ...] = (0.125, 0.25, 0.5, 0.75)
-    betas: tuple[float, float] = (0.9, 0.99)
-    ema: float = 0.999
-    gradient_clip: float = 1.0
-    largest_consistency: float = 1.2
-    largest_shift: float = 0.001
-    largest_loss: float = 3.0
+    discriminator: Literal["unet", "vgg"] = "unet"
+    features: Count = 32
+    sees: Literal["image", "detail"] = "image"
+    batch: Whole = 0
+    pixel: Weight = 1.0
+    perceptual: Weight = 0.08
+    adversarial: Weight = 0.003
+    consistency: Weight = 0.0
+    learning_rate: Weight = 1e-4
+    discriminator_learning_rate: Weight = 4e-4
+    milestones: Parts = (0.125, 0.25, 0.5, 0.75)
+    betas: Betas = (0.9, 0.99)
+    ema: Decay = 0.999
+    gradient_clip: Positive = 1.0
+    largest_consistency: Positive = 1.2
+    largest_shift: Positive = 0.001
+    largest_loss: Positive = 3.0
 
     def __post_init__(self) -> None:
-        if self.sees not in ("image", "detail"):
-            raise UsageError(f"gan.sees = {self.sees!r} must be 'image' or 'detail'")
-        if any(not 0 < part < 1 for part in self.milestones):
-            raise UsageError("gan.milestones must be parts of the stage, between 0 and 1")
+        super().__post_init__()
         if self.start and not self.iterations:
             raise UsageError("gan.start needs a GAN stage: set gan.iterations")
 

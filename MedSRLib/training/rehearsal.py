@@ -13,10 +13,13 @@ import torch
 
 from MedSRLib.enhancement.devices import device_label, resolve_device
 from MedSRLib.networks.build import build_generator
+from MedSRLib.networks.vgg import VGGTrunk
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.data import read_data
 from MedSRLib.training.fidelity_stage import FidelityStage
 from MedSRLib.training.gan import GanStage
+from MedSRLib.training.losses import PerceptualLoss
+from MedSRLib.training.network_rules import NO_TRUNK, needs_trunk, require_fitting_networks
 from MedSRLib.training.run import load_perceptual
 from MedSRLib.training.stage import Stage
 
@@ -94,10 +97,12 @@ def rehearse(config: TrainingConfig, folder: Path) -> RunPlan:
     Raises:
         InputError, UsageError, ModelError: as ``train``.
     """
+    require_fitting_networks(config)
     device = resolve_device(config.run.device)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
-    perceptual = load_perceptual(config, folder)
+    warnings: list[str] = []
+    perceptual = _perceptual(config, folder, warnings)
     data = read_data(config, folder)
     generator = build_generator(config.architecture, config.generator_arguments())
     parameters = sum(parameter.numel() for parameter in generator.parameters())
@@ -119,8 +124,18 @@ def rehearse(config: TrainingConfig, folder: Path) -> RunPlan:
         list(data.validation),
         stages,
         _peak_memory(device),
-        data.warnings,
+        (*data.warnings, *warnings),
     )
+
+
+def _perceptual(config: TrainingConfig, folder: Path, warnings: list[str]) -> PerceptualLoss | None:
+    """The perceptual loss; where its weights are not named an untrained one, which costs the same, and a warning."""
+    settings = config.losses.perceptual
+    if settings.weights or not needs_trunk(config):
+        return load_perceptual(config, folder)
+    warnings.append(f"{NO_TRUNK}; here its time is measured with an untrained one")
+    trunk = VGGTrunk(settings.trunk, settings.layers, before_relu=settings.before_relu, convention=settings.convention)
+    return PerceptualLoss(trunk, settings.layer_weights, norm=settings.norm, slices=settings.slices)
 
 
 def _measure(stage: Stage) -> float:

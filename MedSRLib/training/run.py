@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -13,21 +14,23 @@ from torch import Tensor
 from MedSRLib.enhancement.devices import resolve_device
 from MedSRLib.errors import UsageError
 from MedSRLib.models.card import write_card
-from MedSRLib.models.catalogue import Model, save_model
-from MedSRLib.models.manifest import Manifest
+from MedSRLib.models.catalogue import Model, find_model, save_model
+from MedSRLib.models.manifest import FILE_NAME, Manifest
 from MedSRLib.networks.build import build_generator
 from MedSRLib.networks.vgg import load_trunk
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.data import TrainingData, read_data
 from MedSRLib.training.distributed import own_device, rank, wait_for_all
 from MedSRLib.training.fidelity_stage import FidelityStage
-from MedSRLib.training.gan import GanStage, untrained_discriminator
+from MedSRLib.training.gan import GanStage
+from MedSRLib.training.gan_config import PerceptualConfig
 from MedSRLib.training.halo import with_measured_halo
 from MedSRLib.training.losses import PerceptualLoss
+from MedSRLib.training.network_rules import NO_TRUNK, needs_trunk, require_fitting_networks
 from MedSRLib.training.stage import Validate
 from MedSRLib.training.validation import draw_history, score_generator
+from MedSRLib.volumes.storage import sha256_of
 
-MODEL_VERSION = "1.0.0"
 MODEL_FOLDER = "model"
 SAMPLES = "samples"
 _CURVE = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -50,7 +53,8 @@ def train(
 
     Args:
         config: of the run.
-        folder: that the configuration's paths are relative to; the run's own folder is ``output/name`` in it.
+        folder: that the configuration's paths are relative to; the run's own folder is ``output/name`` in the current
+            folder.
         resume: go on from the run's last checkpoint.
         progress: called with a fraction and a message.
         cancelled: asked before every iteration; a cancelled run keeps a checkpoint.
@@ -65,17 +69,17 @@ def train(
         TrainingError: values were not finite for too long.
         EnhancementCancelled: ``cancelled()`` returned true.
     """
+    require_fitting_networks(config)
+    device = own_device(resolve_device(config.run.device))
     perceptual = load_perceptual(config, folder)
-    if config.gan.iterations:
-        untrained_discriminator(config)  # what does not fit is said now, not after the first stage
+    config = _with_trunk_hash(config, folder)
     start = _starting_model(config, folder)
-    fine_tuned = Model.read(folder / config.start).load_generator().state_dict() if config.start else None
+    fine_tuned = find_start(config.start, folder).load_generator().state_dict() if config.start else None
     data = read_data(config, folder)
     if warn is not None and rank() == 0:
         for sentence in data.warnings:
             warn(sentence)
-    run_folder = folder / config.output / config.name
-    device = own_device(resolve_device(config.run.device))
+    run_folder = Path.cwd() / config.output / config.name
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     manifest = describe_model(config, data)
@@ -132,23 +136,38 @@ def load_perceptual(config: TrainingConfig, folder: Path) -> PerceptualLoss | No
         folder: that a path of weights is relative to.
 
     Raises:
-        UsageError, ModelError: as ``load_trunk``.
+        UsageError: no weights are named.
+        ModelError: as ``load_trunk``.
     """
-    if not config.gan.iterations or not config.gan.perceptual:
+    if not needs_trunk(config):
         return None
     settings = config.losses.perceptual
-    weights = settings.weights
-    if weights and urlparse(weights).scheme not in ("http", "https"):
-        weights = str(folder / weights)
+    if not settings.weights:
+        raise UsageError(NO_TRUNK)
     trunk = load_trunk(
-        settings.trunk,  # type: ignore[arg-type]
+        settings.trunk,
         settings.layers,
-        weights,
+        _trunk_weights(settings, folder),
         sha256=settings.sha256,
         before_relu=settings.before_relu,
         convention=settings.convention,
     )
-    return PerceptualLoss(trunk, settings.layer_weights, norm=settings.norm, slices=settings.slices)  # type: ignore[arg-type]
+    return PerceptualLoss(trunk, settings.layer_weights, norm=settings.norm, slices=settings.slices)
+
+
+def _trunk_weights(settings: PerceptualConfig, folder: Path) -> str:
+    """A path, or a URL as it is."""
+    is_url = urlparse(settings.weights).scheme in ("http", "https")
+    return settings.weights if is_url else str(folder / Path(settings.weights).expanduser())
+
+
+def _with_trunk_hash(config: TrainingConfig, folder: Path) -> TrainingConfig:
+    """The configuration with the SHA-256 of the perceptual weights, so that the manifest says which they were."""
+    settings = config.losses.perceptual
+    if settings.sha256 or not needs_trunk(config):
+        return config
+    known = replace(settings, sha256=sha256_of(Path(_trunk_weights(settings, folder))))
+    return replace(config, losses=replace(config.losses, perceptual=known))
 
 
 def describe_model(config: TrainingConfig, data: TrainingData, scores: dict[str, Any] | None = None) -> Manifest:
@@ -156,7 +175,7 @@ def describe_model(config: TrainingConfig, data: TrainingData, scores: dict[str,
     generator = build_generator(config.architecture, config.generator_arguments())
     return Manifest(
         name=config.name,
-        version=MODEL_VERSION,
+        version=config.version,
         task=config.task,
         factors=config.factors,
         spatial_dims=config.spatial_dims,
@@ -172,9 +191,19 @@ def describe_model(config: TrainingConfig, data: TrainingData, scores: dict[str,
         base_iterations=config.base_iterations,
         border=config.pairs.margin,
         in_plane_fwhm=config.assumed_fwhm,
-        training={"configuration": config.to_dict(), "volumes": data.names, "held_out": list(data.validation)},
+        training={"configuration": config.record(), "volumes": data.names, "held_out": list(data.validation)},
         scores=scores or {},
     )
+
+
+def find_start(name_or_folder: str, folder: Path) -> Model:
+    """The model that a stage starts from: a folder beside the configuration, or a name in the catalogue.
+
+    Raises:
+        ModelError: there is none.
+    """
+    beside = folder / name_or_folder
+    return Model.read(beside) if (beside / FILE_NAME).is_file() else find_model(name_or_folder)
 
 
 def _starting_model(config: TrainingConfig, folder: Path) -> Model | None:
@@ -186,7 +215,7 @@ def _starting_model(config: TrainingConfig, folder: Path) -> Model | None:
     """
     if not config.gan.start:
         return None
-    model = Model.read(folder / config.gan.start)
+    model = find_start(config.gan.start, folder)
     theirs, ours = model.manifest, config.generator_arguments()
     if (theirs.architecture, theirs.arguments) != (config.architecture, ours):
         raise UsageError(
