@@ -6,7 +6,20 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from MedSRLib.errors import UsageError
-from MedSRLib.training.rules import Betas, Count, Decay, Hash, Layers, Parts, Positive, Settings, Weight, Weights, Whole
+from MedSRLib.training.rules import (
+    Betas,
+    Count,
+    Decay,
+    Hash,
+    Layers,
+    Number,
+    Parts,
+    Positive,
+    Settings,
+    Weight,
+    Weights,
+    Whole,
+)
 
 
 @dataclass(frozen=True)
@@ -112,7 +125,7 @@ class GanConfig(Settings):
     gradient_clip: Positive = 1.0
     largest_consistency: Positive = 1.2
     largest_shift: Positive = 0.001
-    largest_loss: Positive = 3.0
+    largest_loss: Number = 3.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -76,6 +76,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def work(rank: int, folder: Path) -> None:
     """What each of the processes does."""
     torch.set_num_threads(1)
+    os.chdir(folder)
     dist.init_process_group(
         "gloo", f"file://{folder / 'meeting'}", timedelta(minutes=2), rank=rank, world_size=PROCESSES
     )
@@ -150,7 +151,8 @@ def entries(path: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in entry.items() if key != "time"} for entry in lines]
 
 
-def test_a_run_is_not_resumed_by_another_number_of_processes(workplace: Path) -> None:
+def test_a_run_is_not_resumed_by_another_number_of_processes(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
     with pytest.raises(UsageError, match="--nproc-per-node 2"):
         train(load_config(workplace / "tiny.toml", ["output=straight"]), workplace, resume=True)
 
@@ -161,7 +163,7 @@ def test_torchrun_trains_and_names_the_model(workplace: Path) -> None:
     command += ["--set", "output=torchrun", "--set", "optimiser.iterations=2", "--set", "gan.iterations=0"]
     root = Path(__file__).parents[2]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=400)
+    done = subprocess.run(command, cwd=workplace, env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(workplace / "torchrun" / "tiny" / "model")]
     assert len(entries(workplace / "torchrun" / "tiny" / "history.jsonl")) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,9 @@ FIGURES = {"psnr": 30.0, "consistency": 0.01, "mean_shift": 0.0, "edge_energy": 
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Path:
-    """A configuration beside two real volumes and a random perceptual trunk."""
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration beside two real volumes and a random perceptual trunk, in the current folder."""
+    monkeypatch.chdir(tmp_path)
     return prepared(tmp_path)
 
 
@@ -80,7 +82,8 @@ def workplace(tmp_path: Path) -> Path:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with a run from beginning to end."""
     folder = prepared(tmp_path_factory.mktemp("finished"))
-    train(config_of(folder), folder)
+    with chdir(folder):
+        train(config_of(folder), folder)
     return folder
 
 

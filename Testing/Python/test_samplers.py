@@ -177,6 +177,12 @@ def workplace(folder: Path, task: str, factors: str, slices: int, patch: int) ->
     return load_config(folder / "tiny.toml")
 
 
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are made in the current folder."""
+    monkeypatch.chdir(tmp_path)
+
+
 def test_a_through_plane_run_ends_in_a_model_for_thick_slices(tmp_path: Path) -> None:
     model = train(workplace(tmp_path, "through-plane", "[1, 1, 4]", 3, 16), tmp_path)
     assert model.manifest.factor_range == (1.5, 8.0)

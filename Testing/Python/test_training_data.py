@@ -30,6 +30,12 @@ from MedSRLib.volumes.threads import shared_by_threads
 from MedSRLib.volumes.volume import Volume
 
 
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are made in the current folder."""
+    monkeypatch.chdir(tmp_path)
+
+
 def write_head(folder: Path) -> None:
     """Five slices of a real head as a DICOM series of MR."""
     folder.mkdir(parents=True)
