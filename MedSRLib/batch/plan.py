@@ -18,7 +18,7 @@ from MedSRLib.volumes.itk import NIFTI
 FORMATS = ("nii.gz", "nrrd", "mha")
 SHEARED_SUFFIX = ".nrrd"
 """NIfTI cannot keep sheared axes: such a result is written as NRRD."""
-_SAME_FORMAT = {"": ".nii.gz", ".nhdr": ".nrrd", ".mhd": ".mha"}
+_SAME_FORMAT = {"": ".nii.gz", ".hdr": ".nii.gz", ".hdr.gz": ".nii.gz", ".nhdr": ".nrrd", ".mhd": ".mha"}
 _NO_EFFECT_ON_VOXELS = ("device", "force")
 
 

@@ -11,8 +11,8 @@ from vtk.util import numpy_support
 
 from MedSRLib.errors import InputError
 from MedSRLib.scene.acquired import modality_of, slice_thickness_of
-from MedSRLib.volumes.itk import exact_for_files
 from MedSRLib.volumes.volume import Volume
+from MedSRLib.volumes.voxel_types import exact_for_files
 
 SCALAR_VOLUME = "vtkMRMLScalarVolumeNode"
 _REFUSED = {

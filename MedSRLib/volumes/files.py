@@ -6,27 +6,52 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from MedSRLib.errors import InputError, OutputError, UsageError
-from MedSRLib.volumes.itk import METAIMAGE, NIFTI, exact_for_files, one_line, read_image, write_image
+from MedSRLib.volumes import metaimage, nifti, nrrd
+from MedSRLib.volumes.itk import METAIMAGE, NIFTI, one_line, write_image
 from MedSRLib.volumes.mark import Mark
+from MedSRLib.volumes.sequence import VolumeSequence
 from MedSRLib.volumes.volume import Volume
+from MedSRLib.volumes.voxel_types import exact_for_files
 
-READABLE = (*NIFTI, ".nrrd", ".nhdr", *METAIMAGE)
+_READERS: dict[str, Callable[[Path], VolumeSequence]] = {
+    **dict.fromkeys(nifti.SUFFIXES, nifti.read_nifti),
+    **dict.fromkeys(nrrd.SUFFIXES, nrrd.read_nrrd),
+    **dict.fromkeys(metaimage.SUFFIXES, metaimage.read_metaimage),
+}
+READABLE = tuple(_READERS)
 WRITABLE = (*NIFTI, ".nrrd", *METAIMAGE)
 
 _SHEAR = 2e-4
 _LARGEST_COMPRESSION = 20
 _LARGEST_SAMPLE = 2**22
+_DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 
 
-def read_volume(path: str | Path, *, modality: str | None = None, series: str | None = None) -> Volume:
-    """Read NIfTI, NRRD, MetaImage or a DICOM series folder.
+def read_volume(
+    path: str | Path, *, modality: str | None = None, series: str | None = None, frame: int | None = None
+) -> Volume:
+    """Read one volume: a file, a DICOM series, or one frame of them; else as ``read_sequence``.
+
+    Args:
+        path, modality, series: as for ``read_sequence``.
+        frame: number of the frame, from 1, where there are several.
+
+    Raises:
+        UsageError: as for ``read_sequence``, or there is no such frame.
+        InputError: as for ``read_sequence``, or there are several frames and none is chosen.
+    """
+    return read_sequence(path, modality=modality, series=series).choose(frame, path)
+
+
+def read_sequence(path: str | Path, *, modality: str | None = None, series: str | None = None) -> VolumeSequence:
+    """Read every frame of a NIfTI, NRRD, MetaImage or DICOM file, or of a DICOM series folder.
 
     Geometry is float64 throughout and never approximated: shear is kept, and NIfTI's affine is the header's own
     float32 numbers. A one-slice image becomes [1, j, i]. The voxel dtype is the file's; 64 bit integers become
@@ -39,21 +64,27 @@ def read_volume(path: str | Path, *, modality: str | None = None, series: str | 
 
     Raises:
         UsageError: the suffix is not known, or ``series`` is given for a file.
-        InputError: the file is missing, damaged, empty, in colour, not 3D, or of a voxel type that cannot be kept.
+        InputError: the file is missing, damaged, empty, in colour, of no three axes, or of a voxel type that cannot be
+            kept.
     """
     path = Path(path)
     if not path.exists():
-        raise InputError(f"{path} does not exist: check the path")
-    if path.is_dir():
+        leads = "is a link that leads nowhere" if path.is_symlink() else "does not exist"
+        raise InputError(f"{path} {leads}: check the path")
+    if path.is_dir() or _is_dicom(path):
         from MedSRLib.volumes.dicom import read_series
 
-        volume = read_series(path, series)
-        return volume if modality is None else replace(volume, modality=modality)
-    if series is not None:
+        sequence = read_series(path, series)
+    elif series is not None:
         raise UsageError(f"a series can only be chosen in a DICOM folder, and {path} is not a folder")
-    _suffix(path, READABLE)
-    voxels, affine, said = read_image(path)
-    return Volume(voxels, affine, modality or said or guess_modality(voxels))
+    else:
+        sequence = _READERS[_suffix(path, READABLE)](path)
+        if modality is None and sequence.volumes[0].modality == "other":
+            modality = guess_modality(sequence.volumes[0].voxels)
+    if modality is None:
+        return sequence
+    volumes = tuple(replace(volume, modality=modality) for volume in sequence.volumes)
+    return replace(sequence, volumes=volumes)
 
 
 def write_volume(
@@ -161,12 +192,25 @@ def sample_slices(voxels: np.ndarray) -> np.ndarray:
     return voxels[:: max(1, -(-voxels.size // _LARGEST_SAMPLE))]
 
 
+def _is_dicom(path: Path) -> bool:
+    """Whether a file without one of our suffixes begins like a DICOM file, or is named like one."""
+    if path.name.lower().endswith(READABLE) or not path.is_file():
+        return False
+    if path.suffix.lower() in _DICOM_SUFFIXES:
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
 def _suffix(path: Path, accepted: Sequence[str]) -> str:
     """The longest accepted suffix of a path."""
     for suffix in sorted(accepted, key=len, reverse=True):
         if path.name.lower().endswith(suffix):
             return suffix
-    folder = " or a DICOM folder" if accepted is READABLE else ""
+    folder = ", a DICOM file or its folder" if accepted is READABLE else ""
     raise UsageError(f"{path.name} has no suffix that MedSR knows: use {', '.join(accepted)}{folder}")
 
 

@@ -39,7 +39,7 @@ class Source:
             InputError: as for ``read_volume``.
         """
         if self.path.is_dir():
-            return [one.path for one in dicom.find_slices(self.path, self.series)[1]]
+            return dicom.series_files(self.path, self.series)
         return [self.path, *data_files(self.path)]
 
     def warnings(self) -> list[str]:

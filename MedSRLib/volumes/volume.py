@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from MedSRLib.errors import InputError
+from MedSRLib.volumes.forms import NiftiForms, places
 
 if TYPE_CHECKING:
     from monai.data import MetaTensor
@@ -27,6 +28,9 @@ class Volume:
         modality: one of "CT" (voxels in HU), "MR", "US", "XR", "other".
         slice_thickness: millimetres of anatomy one slice averages along k; None when it is not known,
             and then taken to be the slice spacing.
+        notes: sentences on what was unusual about the file, for the user.
+        padding: lowest and highest value that the file names as no measurement; None where it names none.
+        forms: NIfTI's two transforms, of which the affine is the one in force; None for what is no NIfTI file.
 
     Raises:
         InputError: the voxels are not 3D or the affine is not an invertible 4x4.
@@ -36,12 +40,15 @@ class Volume:
     affine: np.ndarray
     modality: str = "other"
     slice_thickness: float | None = None
+    notes: tuple[str, ...] = ()
+    padding: tuple[float, float] | None = None
+    forms: NiftiForms | None = None
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3:
             raise InputError(f"a volume has three axes, this one has {self.voxels.ndim}: pick one 3D volume")
         affine = np.array(self.affine, dtype=np.float64)
-        if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        if not places(affine):
             raise InputError("the affine must be an invertible 4x4 matrix: check the orientation and spacing")
         if self.modality not in MODALITIES:
             raise InputError(f"modality {self.modality!r} is not one of {', '.join(MODALITIES)}")
@@ -61,8 +68,13 @@ class Volume:
         return float(i), float(j), float(k)
 
     def with_voxels(self, voxels: np.ndarray, affine: np.ndarray | None = None) -> Volume:
-        """The same kind of volume with other voxels and, when given, another affine."""
-        return replace(self, voxels=voxels, affine=self.affine if affine is None else affine)
+        """The same kind of volume with other voxels and, when given, another affine, which the forms follow."""
+        if affine is None:
+            return replace(self, voxels=voxels)
+        forms = self.forms
+        if forms is not None:
+            forms = forms.moved(np.linalg.solve(self.affine, affine))
+        return replace(self, voxels=voxels, affine=affine, forms=forms)
 
     def to_metatensor(self) -> MetaTensor:
         """MONAI's form: channel first [1, i, j, k] with the same RAS affine (MONAI indexes arrays as (i, j, k))."""

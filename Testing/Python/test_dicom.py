@@ -12,11 +12,11 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from MedSRLib.errors import InputError, UsageError
-from MedSRLib.volumes.dicom import read_series
 from MedSRLib.volumes.files import read_volume, write_volume
 
 SERIES = "1.2.826.0.1.3680043.8.498.111"
 ROWS, COLUMNS, SLICES = 6, 7, 5
+TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
 SPACING = [0.8, 0.7]
 """Between rows, then between columns: DICOM's order."""
 
@@ -82,7 +82,7 @@ def change(path: Path, **tags: Any) -> None:
 
 def refused(folder: Path, series: str | None = None) -> str:
     with pytest.raises(InputError) as caught:
-        read_series(folder, series)
+        read_volume(folder, series=series)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -97,11 +97,11 @@ class TestOneSeries:
     def test_the_affine_maps_voxel_centres_to_right_anterior_superior(self, tmp_path: Path) -> None:
         write_series(tmp_path)
         expected = np.array([[-0.7, 0, 0, 10.5], [0, -0.8, 0, -20.25], [0, 0, 2.5, 100], [0, 0, 0, 1]])
-        np.testing.assert_allclose(read_series(tmp_path).affine, expected, atol=1e-12)
+        np.testing.assert_allclose(read_volume(tmp_path).affine, expected, atol=1e-12)
 
     def test_a_stack_numbered_downwards_is_turned_along_its_normal(self, tmp_path: Path) -> None:
         stored = write_series(tmp_path, step=(0, 0, -2.5))
-        volume = read_series(tmp_path)
+        volume = read_volume(tmp_path)
         np.testing.assert_array_equal(volume.voxels, stored[::-1].astype(int) - 1024)
         assert volume.affine[2, 3] == 90
 
@@ -109,7 +109,7 @@ class TestOneSeries:
         row, column = np.array([0, 0.8, 0.6]), np.array([1.0, 0, 0])
         normal = np.cross(row, column)
         write_series(tmp_path, step=1.5 * normal, ImageOrientationPatient=[*row, *column])
-        affine = read_series(tmp_path).affine
+        affine = read_volume(tmp_path).affine
         ras = np.array([-1, -1, 1])
         np.testing.assert_allclose(affine[:3, 0], 0.7 * row * ras, atol=1e-9)
         np.testing.assert_allclose(affine[:3, 1], 0.8 * column * ras, atol=1e-9)
@@ -125,11 +125,11 @@ class TestOneSeries:
 
     def test_rounded_positions_do_not_shear_the_volume(self, tmp_path: Path) -> None:
         write_series(tmp_path, step=(0.0005, -0.0004, 2.5))
-        np.testing.assert_allclose(read_series(tmp_path).affine[:3, 2], [0, 0, 2.5], atol=1e-12)
+        np.testing.assert_allclose(read_volume(tmp_path).affine[:3, 2], [0, 0, 2.5], atol=1e-12)
 
     def test_one_slice_is_a_volume_as_thick_as_it_says(self, tmp_path: Path) -> None:
         write_series(tmp_path, skip=(1, 2, 3, 4))
-        volume = read_series(tmp_path)
+        volume = read_volume(tmp_path)
         assert volume.shape == (1, ROWS, COLUMNS)
         np.testing.assert_allclose(volume.affine[:3, 2], [0, 0, 3])
 
@@ -137,8 +137,16 @@ class TestOneSeries:
         write_series(tmp_path)
         (tmp_path / "README.txt").write_text("not DICOM")
         (tmp_path / "sub").mkdir()
-        write_slice(tmp_path / "report", stored_voxels()[0], (0, 0, 0), Rows=None, Columns=None, PixelData=None)
-        assert read_series(tmp_path).shape == (SLICES, ROWS, COLUMNS)
+        write_slice(
+            tmp_path / "report",
+            stored_voxels()[0],
+            (0, 0, 0),
+            SOPClassUID=TEXT_SR,
+            Rows=None,
+            Columns=None,
+            PixelData=None,
+        )
+        assert read_volume(tmp_path).shape == (SLICES, ROWS, COLUMNS)
 
     def test_the_modality_can_be_overruled(self, tmp_path: Path) -> None:
         write_series(tmp_path)
@@ -150,7 +158,7 @@ class TestOneSeries:
     )
     def test_modalities_are_named_our_way(self, tmp_path: Path, dicom: str, ours: str) -> None:
         write_series(tmp_path, Modality=dicom, RescaleIntercept=0, SliceThickness=None)
-        volume = read_series(tmp_path)
+        volume = read_volume(tmp_path)
         assert (volume.modality, volume.slice_thickness) == (ours, None)
 
     def test_a_radiograph_without_a_position_is_one_slice(self, tmp_path: Path) -> None:
@@ -158,7 +166,7 @@ class TestOneSeries:
         write_slice(
             tmp_path / "a", stored_voxels()[0], (0, 0, 0), Modality="DX", ImagerPixelSpacing=[0.2, 0.1], **nowhere
         )
-        assert read_series(tmp_path).spacing == pytest.approx((0.1, 0.2, 3))
+        assert read_volume(tmp_path).spacing == pytest.approx((0.1, 0.2, 3))
 
     def test_an_input_folder_is_protected(self, tmp_path: Path) -> None:
         write_series(tmp_path)
@@ -169,13 +177,13 @@ class TestOneSeries:
 class TestGreyLevels:
     def test_ct_of_12_bits_is_int16_in_hounsfield_units(self, tmp_path: Path) -> None:
         stored = write_series(tmp_path, RescaleSlope=2, RescaleIntercept=-1000)
-        volume = read_series(tmp_path)
+        volume = read_volume(tmp_path)
         assert volume.voxels.dtype == np.int16
         np.testing.assert_array_equal(volume.voxels, 2 * stored.astype(int) - 1000)
 
     def test_a_fractional_slope_gives_floats(self, tmp_path: Path) -> None:
         stored = write_series(tmp_path, RescaleSlope=0.25, RescaleIntercept=0)
-        volume = read_series(tmp_path)
+        volume = read_volume(tmp_path)
         assert volume.voxels.dtype == np.float32
         np.testing.assert_array_equal(volume.voxels, stored / 4)
 
@@ -186,7 +194,7 @@ class TestGreyLevels:
         stored = write_series(tmp_path, RescaleIntercept=0)
         last = next(path for path in tmp_path.iterdir() if pydicom.dcmread(path).ImagePositionPatient[2] == 110)
         change(last, RescaleSlope=slope)
-        volume = read_series(tmp_path)
+        volume = read_volume(tmp_path)
         assert volume.voxels.dtype == kind
         np.testing.assert_array_equal(volume.voxels[:-1], stored[:-1])
         np.testing.assert_array_equal(volume.voxels[-1], stored[-1].astype(int) * slope)
@@ -197,13 +205,13 @@ class TestGreyLevels:
         change(first, PixelRepresentation=1, PixelData=(stored[0].astype(np.int16) - 1500).tobytes())
         expected = stored.astype(int)
         expected[0] -= 1500
-        np.testing.assert_array_equal(read_series(tmp_path).voxels, expected)
+        np.testing.assert_array_equal(read_volume(tmp_path).voxels, expected)
 
     def test_large_unsigned_values_stay_unsigned(self, tmp_path: Path) -> None:
         for index in range(2):
             pixels = np.full((ROWS, COLUMNS), 65000 + index, np.uint16)
             write_slice(tmp_path / str(index), pixels, (0, 0, index), RescaleIntercept=0, Modality="MR")
-        voxels = read_series(tmp_path).voxels
+        voxels = read_volume(tmp_path).voxels
         assert voxels.dtype == np.uint16
         assert voxels.max() == 65001
 
@@ -240,7 +248,7 @@ class TestRefusals:
         write_series(tmp_path, skip=skip)
         if missing is None:
             # Every second slice left out is a whole series of twice the spacing.
-            assert read_series(tmp_path).spacing[2] == 5
+            assert read_volume(tmp_path).spacing[2] == 5
         else:
             assert f"{missing} of 5 slices are missing" in refused(tmp_path)
 
@@ -281,6 +289,7 @@ class TestRefusals:
     def test_colour(self, tmp_path: Path) -> None:
         colour = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
         pixels = np.zeros((ROWS, COLUMNS, 3), np.uint8)
+        pixels[2, 3] = (200, 30, 30)
         write_slice(tmp_path / "a", pixels, (0, 0, 0), BitsAllocated=8, BitsStored=8, HighBit=7, **colour)
         assert "colour" in refused(tmp_path)
 

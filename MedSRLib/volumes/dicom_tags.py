@@ -1,0 +1,33 @@
+"""The attributes (PS3.6 keywords) that reading a series looks at; everything else in a header is passed over."""
+
+from __future__ import annotations
+
+IDENTITY = (
+    "AcquisitionContextSequence", "InstanceNumber", "Modality", "PatientOrientation", "SOPClassUID", "SOPInstanceUID",
+    "SeriesDescription", "SeriesInstanceUID", "SeriesNumber", "ViewPosition",
+)  # fmt: skip
+PLACE = (
+    "FrameIncrementPointer", "GridFrameOffsetVector", "ImageOrientationPatient", "ImagePositionPatient",
+    "ImagerPixelSpacing", "NominalScannedPixelSpacing", "NumberOfFrames", "PixelAspectRatio", "PixelSpacing",
+    "SequenceOfUltrasoundRegions", "SliceThickness", "SpacingBetweenSlices",
+)  # fmt: skip
+PIXELS = (
+    "BitsAllocated", "BitsStored", "Columns", "HighBit", "ModalityLUTSequence", "PhotometricInterpretation",
+    "PixelPaddingRangeLimit", "PixelPaddingValue", "PixelRepresentation", "PlanarConfiguration", "RescaleIntercept",
+    "RescaleSlope", "Rows", "SamplesPerPixel",
+)  # fmt: skip
+KINDS = ("ImageType", "ComplexImageComponent")
+"""Images that differ in one of these are not of one kind: magnitude and phase, water and fat."""
+STATES = (
+    "EchoNumbers", "EchoTime", "TemporalPositionIdentifier", "DiffusionBValue", "DiffusionGradientOrientation",
+    "NominalCardiacTriggerDelayTime", "NominalPercentageOfCardiacPhase", "InversionTime", "InversionTimes", "FlipAngle",
+    "RepetitionTime", "SpectrallySelectedSuppression", "AcquisitionNumber",
+)  # fmt: skip
+"""What the frames of one place are told apart by: the same values at every place."""
+TIMES = (
+    "TriggerTime", "FrameReferenceDateTime", "FrameReferenceTime", "AcquisitionDateTime", "FrameAcquisitionDateTime",
+    "AcquisitionTime", "ContentTime",
+)  # fmt: skip
+"""Clocks, which differ from slice to slice: the frames of one place are told apart by their order."""
+STEPS = ("FrameTime", "TemporalResolution")
+TAGS = (*IDENTITY, *PLACE, *PIXELS, *KINDS, *STATES, *TIMES, *STEPS)
