@@ -135,7 +135,7 @@ def labels(path: Path) -> None:
     ("spoil", "suffix", "words"),
     [
         (cut_short, ".nii.gz", "cut short"),
-        (cut_short, ".nrrd", "cannot be read"),
+        (cut_short, ".nrrd", "cut short"),
         (not_a_number, ".mha", "1 of 98304 voxels are NaN"),
         (in_colour, ".nrrd", "colour"),
         (labels, ".nii.gz", "label map"),
