@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   medsr enhance head.nii.gz head_x2.nii.gz
   medsr enhance dicom_folder/ chest_x2.nrrd --report chest_x2.json
+  medsr enhance dicom_folder/ derived_series/ --uncertainty derived_spread/
   medsr enhance head.nii.gz corner.nii.gz --roi 40 104 60 124 0 48 --uncertainty corner_spread.nii.gz
 
 INPUT is NIfTI, NRRD, MetaImage or the folder of a DICOM series; OUTPUT is NIfTI, NRRD or MetaImage, by its suffix.
+Of a DICOM series, an OUTPUT without a suffix becomes a folder with a derived series in the same study (one slice may
+also be a .dcm file), and so does that of --uncertainty. An existing folder is only replaced, with --overwrite, where it
+holds nothing but a series that MedSR made.
 The result keeps the input's grey levels, data type and field of view. It is not for primary diagnosis."""
 
 
@@ -115,12 +119,12 @@ def run(arguments: argparse.Namespace) -> int:
     if len({path.absolute() for path in targets}) < len(targets):
         raise UsageError("the output, the uncertainty and the report need different files")
     allowed = {"overwrite": arguments.overwrite, "protected": [arguments.input]}
-    volume = read_volume(arguments.input, modality=arguments.modality, series=arguments.series)
     source = Source(arguments.input, arguments.series)
+    volume = read_volume(arguments.input, modality=arguments.modality, series=arguments.series)
     described = source.described()
     for path in (arguments.output, arguments.uncertainty):
         if path is not None:
-            require_writable(path, volume=volume, **allowed)
+            require_writable(path, volume=volume, dicom=source.is_dicom, **allowed)
     if arguments.report is not None:
         require_target(arguments.report, ".json", overwrite=arguments.overwrite, inputs=[arguments.input])
 
@@ -137,10 +141,13 @@ def run(arguments: argparse.Namespace) -> int:
     names = {"input": str(arguments.input), "output": str(arguments.output)}
     report = {**names, **described, **enhanced.report}
     report["warnings"] = [*source.warnings(), *report["warnings"]]
-    text = json.dumps(report, indent=2, ensure_ascii=False)
-    write_volume(enhanced.volume, arguments.output, mark=Mark.of(report), **allowed)
+    wanted = [(enhanced.volume, arguments.output, Mark.of(report))]
     if enhanced.uncertainty is not None:
-        write_volume(enhanced.uncertainty, arguments.uncertainty, mark=Mark.of(report, UNCERTAINTY), **allowed)
+        wanted.append((enhanced.uncertainty, arguments.uncertainty, Mark.of(report, UNCERTAINTY)))
+    template = source.template()
+    for result, path, mark in wanted:
+        report["notes"] += write_volume(result, path, mark=mark, template=template, **allowed)
+    text = json.dumps(report, indent=2, ensure_ascii=False)
     if arguments.report is not None:
         write_atomically(arguments.report, f"{text}\n".encode())
     for sentence in (*report["warnings"], *report["notes"]):

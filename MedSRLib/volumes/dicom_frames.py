@@ -15,7 +15,7 @@ from MedSRLib.errors import InputError
 from MedSRLib.volumes.threads import shared_by_threads
 
 FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-_RENAMED = {
+RENAMED = {
     "EffectiveEchoTime": "EchoTime",
     "FrameType": "ImageType",
     "TemporalPositionIndex": "TemporalPositionIdentifier",
@@ -135,7 +135,7 @@ def _flat(item: Any) -> dict[str, Any]:
         if element.VR == "SQ":
             found |= _flat(element.value[0]) if element.value else {}
         elif element.keyword != "RealWorldValueSlope":
-            found[_RENAMED.get(element.keyword, element.keyword)] = element.value
+            found[RENAMED.get(element.keyword, element.keyword)] = element.value
     return found
 
 

@@ -14,6 +14,8 @@ import numpy as np
 
 from MedSRLib.errors import InputError, OutputError, UsageError
 from MedSRLib.volumes import metaimage, nifti, nrrd
+from MedSRLib.volumes.dicom_target import is_dicom_target, require_dicom_target, write_dicom
+from MedSRLib.volumes.dicom_template import Template
 from MedSRLib.volumes.itk import METAIMAGE, NIFTI, one_line, write_image
 from MedSRLib.volumes.mark import Mark
 from MedSRLib.volumes.sequence import VolumeSequence
@@ -71,7 +73,7 @@ def read_sequence(path: str | Path, *, modality: str | None = None, series: str 
     if not path.exists():
         leads = "is a link that leads nowhere" if path.is_symlink() else "does not exist"
         raise InputError(f"{path} {leads}: check the path")
-    if path.is_dir() or _is_dicom(path):
+    if is_dicom(path):
         from MedSRLib.volumes.dicom import read_series
 
         sequence = read_series(path, series)
@@ -94,8 +96,11 @@ def write_volume(
     overwrite: bool = False,
     protected: Sequence[str | Path] = (),
     mark: Mark | None = None,
-) -> None:
+    template: Template | None = None,
+) -> list[str]:
     """Write NIfTI, NRRD or MetaImage, with the volume's dtype, so that ``path`` is either whole or untouched.
+
+    With ``template`` and ``mark``, a name without one of their suffixes gets a derived DICOM series: ``write_dicom``.
 
     The file is written in a temporary folder beside the target, checked, and moved. Half floats are stored as
     float32, booleans as uint8. NRRD and MetaImage hold any affine; NIfTI through ITK holds no shear.
@@ -106,12 +111,18 @@ def write_volume(
         overwrite: whether an existing file may be replaced.
         protected: inputs, files or DICOM folders, that are never written onto, whatever ``overwrite`` says.
         mark: what the file says about itself, for a result of ``enhance``.
+        template: the headers of the DICOM series that the volume was made of.
+
+    Returns:
+        Sentences on what the format could not keep.
 
     Raises:
         UsageError: the suffix is not known, or the target exists or is protected.
         OutputError: the target could not be written, or cannot hold the volume.
     """
     path = Path(path)
+    if template is not None and mark is not None and is_dicom_target(path):
+        return write_dicom(volume, path, template, mark, overwrite=overwrite, protected=protected)
     require_writable(path, overwrite=overwrite, protected=protected, volume=volume)
     voxels = exact_for_files(volume.voxels)
     try:
@@ -126,6 +137,7 @@ def write_volume(
         else:
             remedy = f"{one_line(error)}: choose another folder"
         raise OutputError(f"{path} could not be written, {remedy}") from error
+    return []
 
 
 def require_writable(
@@ -134,18 +146,25 @@ def require_writable(
     overwrite: bool = False,
     protected: Sequence[str | Path] = (),
     volume: Volume | None = None,
+    dicom: bool = False,
 ) -> None:
     """Check, before any work, that ``write_volume`` with the same arguments may write.
 
     Args:
         path, overwrite, protected: as for ``write_volume``.
         volume: the volume to come, or any other with the same directions of its axes, such as the input.
+        dicom: whether the volume was read from DICOM, so that a derived series can be written.
 
     Raises:
         UsageError: the suffix is not known, or the target exists or is protected.
         OutputError: the folder does not exist or does not let us write, or the format cannot hold the volume.
     """
     path = Path(path)
+    if dicom and volume is not None and is_dicom_target(path):
+        require_dicom_target(path, volume, overwrite=overwrite, protected=protected)
+        return
+    if path.suffix.lower() in ("", ".dcm"):
+        raise UsageError(f"{path.name} asks for DICOM, which is only made of DICOM: use {', '.join(WRITABLE)}")
     suffix = _suffix(path, WRITABLE)
     targets = [path, path.with_suffix(".zraw")] if suffix == ".mhd" else [path]
     for target in targets:
@@ -192,8 +211,10 @@ def sample_slices(voxels: np.ndarray) -> np.ndarray:
     return voxels[:: max(1, -(-voxels.size // _LARGEST_SAMPLE))]
 
 
-def _is_dicom(path: Path) -> bool:
-    """Whether a file without one of our suffixes begins like a DICOM file, or is named like one."""
+def is_dicom(path: Path) -> bool:
+    """Whether a path is a folder, or a file without one of our suffixes that begins or is named like DICOM."""
+    if path.is_dir():
+        return True
     if path.name.lower().endswith(READABLE) or not path.is_file():
         return False
     if path.suffix.lower() in _DICOM_SUFFIXES:

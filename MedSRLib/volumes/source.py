@@ -10,6 +10,8 @@ from typing import Any
 
 from MedSRLib.errors import InputError
 from MedSRLib.volumes import dicom, mark
+from MedSRLib.volumes.dicom_template import Template, is_derived, read_template
+from MedSRLib.volumes.files import is_dicom
 from MedSRLib.volumes.itk import one_line
 
 ENHANCED_BEFORE = (
@@ -24,12 +26,14 @@ class Source:
     """What ``read_volume`` reads.
 
     Args:
-        path: an image file or the folder of a DICOM series.
+        path: an image file, a DICOM file or the folder of a DICOM series.
         series: SeriesInstanceUID, or its end, where the folder holds several series.
+        frame: number of the volume, from 1, where there are several.
     """
 
     path: Path
     series: str | None = None
+    frame: int | None = None
 
     @cached_property
     def files(self) -> list[Path]:
@@ -38,13 +42,26 @@ class Source:
         Raises:
             InputError: as for ``read_volume``.
         """
-        if self.path.is_dir():
+        if self.is_dicom:
             return dicom.series_files(self.path, self.series)
         return [self.path, *data_files(self.path)]
 
+    @property
+    def is_dicom(self) -> bool:
+        """Whether a derived series can be made of it."""
+        return is_dicom(self.path)
+
+    def template(self) -> Template | None:
+        """The headers of a DICOM series, for ``write_volume``.
+
+        Raises:
+            InputError: as for ``read_volume``.
+        """
+        return read_template(self.path, self.series, self.frame) if self.is_dicom else None
+
     def warnings(self) -> list[str]:
         """Sentences for the report: whether MedSR made the input."""
-        marked = is_derived(self.files[0]) if self.path.is_dir() else mark.is_marked(self.path)
+        marked = is_derived(self.files[0]) if self.is_dicom else mark.is_marked(self.path)
         return [ENHANCED_BEFORE] if marked else []
 
     def described(self) -> dict[str, Any]:
@@ -78,18 +95,3 @@ def data_files(header: Path) -> list[Path]:
         for path in header.parent.iterdir()
         if path != header and path.is_file() and (path.name.encode(errors="surrogateescape") in text)
     )
-
-
-def is_derived(path: Path) -> bool:
-    """Whether a DICOM file says that MedSR had a part in it (Contributing Equipment Sequence, PS3.3 C.12.1)."""
-    import pydicom
-
-    try:
-        tags = pydicom.dcmread(
-            path, stop_before_pixels=True, specific_tags=["ContributingEquipmentSequence"], force=True
-        )
-        return any(
-            item.get("Manufacturer") == mark.MANUFACTURER for item in tags.get("ContributingEquipmentSequence", ())
-        )
-    except Exception:  # damaged, which reading it says; pydicom raises much
-        return False

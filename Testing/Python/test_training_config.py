@@ -238,7 +238,11 @@ def test_a_folder_stands_for_every_volume_below_it(tmp_path: Path) -> None:
     for index in range(3):
         write_slice(series / f"{index}", np.zeros((8, 8), np.uint16), (0, 0, 2.0 * index), Modality="MR")
     found = find_volumes(["volumes"], tmp_path)
-    assert [path.relative_to(tmp_path / "volumes").as_posix() for path in found] == ["a.nrrd", "deep/b.nii.gz", "series/T1"]
+    assert [path.relative_to(tmp_path / "volumes").as_posix() for path in found] == [
+        "a.nrrd",
+        "deep/b.nii.gz",
+        "series/T1",
+    ]
 
 
 def test_a_name_with_brackets_is_no_pattern(tmp_path: Path) -> None:
