@@ -100,7 +100,7 @@ def _list(arguments: argparse.Namespace) -> int:
     elif not damaged:
         print("medsr: no models are installed", file=sys.stderr)
     if not arguments.json and (ready := untrained_configurations()):
-        print('\nNot trained, but ready for "medsr train FILE" ("medsr train FILE --dry-run" says what that takes):')
+        print('\nNot trained, but ready for "medsr train FILE --data VOLUMES/" (--dry-run says what that takes):')
         for path, description in ready.items():
             print(f"{path}\n    {description}")
     return ModelError.exit_code if damaged else 0

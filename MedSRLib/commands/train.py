@@ -24,7 +24,7 @@ EXAMPLES = """examples:
   medsr enhance head.nii.gz sharper.nii.gz --model runs/quickstart/model
 
 VOLUMES/ is a folder of NIfTI, NRRD or MetaImage files or DICOM series. Paths in options are relative to the current
-folder, where runs/ is made; those in a TOML file are relative to that file. A run keeps a checkpoint: Ctrl-C loses
+folder, where runs/ is made; what a TOML file names is relative to that file. A run keeps a checkpoint: Ctrl-C loses
 nothing, --resume goes on."""
 
 

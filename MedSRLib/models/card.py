@@ -120,7 +120,8 @@ def _scores(scores: dict[str, Any]) -> list[str]:
 
 def _training(training: dict[str, Any]) -> list[str]:
     parts = ["## Training"]
-    for key, title in (("volumes", "Trained on"), ("held_out", "Held out")):
+    stacks = "Of these, slices taken as unrelated images"
+    for key, title in (("volumes", "Trained on"), ("stacks", stacks), ("held_out", "Held out")):
         if training.get(key):
             parts.append(f"{title}: {', '.join(f'`{name}`' for name in training[key])}.")
     configuration = training.get("configuration", {})

@@ -191,7 +191,12 @@ def describe_model(config: TrainingConfig, data: TrainingData, scores: dict[str,
         base_iterations=config.base_iterations,
         border=config.pairs.margin,
         in_plane_fwhm=config.assumed_fwhm,
-        training={"configuration": config.record(), "volumes": data.names, "held_out": list(data.validation)},
+        training={
+            "configuration": config.record(),
+            "volumes": data.names,
+            "stacks": [name for name, volume in zip(data.names, data.train, strict=True) if volume.is_stack],
+            "held_out": list(data.validation),
+        },
         scores=scores or {},
     )
 

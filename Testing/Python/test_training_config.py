@@ -172,6 +172,7 @@ def test_data_and_runs_of_the_options_are_in_the_current_folder(
     assert main([*command, "--output", "elsewhere", "--stacks", "volumes/a.nrrd"]) == 0
     training = find_start("model", tmp_path / "elsewhere" / "tiny").manifest.training
     assert (training["volumes"], training["held_out"]) == (["a.nrrd"], ["b.nrrd", "c.nrrd"])
+    assert training["stacks"] == ["a.nrrd"]
     assert not list(tiny.parent.glob("*/"))
 
 
