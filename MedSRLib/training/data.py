@@ -6,7 +6,7 @@ Several threads read them. Nothing is kept on disk: even hundreds are decoded in
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ import numpy as np
 from tqdm import tqdm
 
 from MedSRLib.acquisition.operator import AcquisitionModel
-from MedSRLib.errors import InputError
+from MedSRLib.errors import EnhancementCancelled, InputError
 from MedSRLib.evaluation.protocol import crop_to_multiple
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.discovery import find_volumes
-from MedSRLib.training.distributed import rank
+from MedSRLib.training.distributed import is_distributed, rank
 from MedSRLib.training.pairs import ISOTROPIC, TrainingVolume
 from MedSRLib.volumes.checks import is_label_map, require_enhanceable
 from MedSRLib.volumes.files import read_volume
@@ -53,14 +53,16 @@ class TrainingData:
     warnings: tuple[str, ...] = ()
 
 
-def read_data(config: TrainingConfig, folder: Path) -> TrainingData:
+def read_data(config: TrainingConfig, folder: Path, cancelled: Callable[[], bool] | None = None) -> TrainingData:
     """Finds and reads the volumes a configuration names; no volume is in both sets. A terminal is shown a bar.
 
     Args:
         config: of the run.
         folder: that the configuration's paths are relative to.
+        cancelled: asked after every volume, where one process trains: several stop together, at an iteration.
 
     Raises:
+        EnhancementCancelled: ``cancelled()`` returned true.
         UsageError: a file is in no format that MedSR knows.
         InputError: a pattern matches nothing, a file cannot be read, a volume is no image or smaller than a patch, or
             a held-out volume has no thin slices to compare with.
@@ -71,7 +73,7 @@ def read_data(config: TrainingConfig, folder: Path) -> TrainingData:
     if not paths:
         raise InputError("data.validation takes every volume of data.train: leave some to train on")
     names = _name([*paths, *held_out])
-    volumes = _read([*paths, *held_out], _Prepare(config, names, stacks, held_out))
+    volumes = _read([*paths, *held_out], _Prepare(config, names, stacks, held_out), cancelled)
     train = volumes[: len(paths)]
     pixels = [size * config.factors[0] for volume in train for size in volume.spacing[:2]]
     found = {volume.modality for volume in train}
@@ -129,7 +131,7 @@ class _Prepare:
         return TrainingVolume.of(volume, side, is_stack=path in self._stacks)
 
 
-def _read(paths: Sequence[Path], prepare: _Prepare) -> list[Any]:
+def _read(paths: Sequence[Path], prepare: _Prepare, cancelled: Callable[[], bool] | None) -> list[Any]:
     """What ``prepare`` makes of every path, in order.
 
     After an error no further file is begun (``map`` sees to it) and those being read are waited for: a thread that is
@@ -137,10 +139,17 @@ def _read(paths: Sequence[Path], prepare: _Prepare) -> list[Any]:
 
     Raises:
         MedSRError: of the first path that cannot be prepared.
+        EnhancementCancelled: ``cancelled()`` returned true.
     """
     shown = sys.stderr.isatty() and rank() == 0
+    read = []
     with ThreadPoolExecutor(_READERS) as readers:
-        return list(tqdm(readers.map(prepare, paths), "reading", len(paths), leave=False, disable=not shown))
+        for one in tqdm(readers.map(prepare, paths), "reading", len(paths), leave=False, disable=not shown):
+            read.append(one)
+            if cancelled is not None and not is_distributed() and cancelled():
+                readers.shutdown(cancel_futures=True)
+                raise EnhancementCancelled(f"stopped after {len(read)} of {len(paths)} volumes were read")
+    return read
 
 
 @contextmanager

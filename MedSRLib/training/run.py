@@ -57,7 +57,7 @@ def train(
             folder.
         resume: go on from the run's last checkpoint.
         progress: called with a fraction and a message.
-        cancelled: asked before every iteration; a cancelled run keeps a checkpoint.
+        cancelled: asked after every volume and before every iteration; a cancelled run keeps a checkpoint.
         warn: called with sentences about data that may not be what was meant.
 
     Returns:
@@ -75,7 +75,7 @@ def train(
     config = _with_trunk_hash(config, folder)
     start = _starting_model(config, folder)
     fine_tuned = find_start(config.start, folder).load_generator().state_dict() if config.start else None
-    data = read_data(config, folder)
+    data = read_data(config, folder, cancelled)
     if warn is not None and rank() == 0:
         for sentence in data.warnings:
             warn(sentence)

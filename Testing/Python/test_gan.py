@@ -182,7 +182,7 @@ def test_a_killed_and_resumed_run_gives_the_same_history_and_weights(workplace: 
     """Cancelled at iteration 6 of the GAN stage: both optimisers, the discriminator and all random states go on."""
     straight = model_of(finished)
     with pytest.raises(EnhancementCancelled, match="iteration 6"):
-        train(config_of(workplace), workplace, cancelled=stop_after(4 + 6))
+        train(config_of(workplace), workplace, cancelled=stop_after(2 + 4 + 6))
     resumed = train(config_of(workplace), workplace, resume=True)
     assert history(workplace) == history(finished)
     for value in (0.0, 1.0):

@@ -219,7 +219,7 @@ def test_a_killed_and_resumed_run_gives_the_same_losses_and_weights(workplace: P
     expected, weights = losses(workplace), straight.load_generator().state_dict()
     (workplace / "runs").rename(workplace / "runs_straight")
     with pytest.raises(EnhancementCancelled, match="--resume"):
-        train(config_of(workplace), workplace, cancelled=stop_after(7))
+        train(config_of(workplace), workplace, cancelled=stop_after(3 + 7))
     resumed = train(config_of(workplace), workplace, resume=True)
     assert losses(workplace)[-2:] == expected[-2:]
     assert {

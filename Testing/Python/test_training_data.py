@@ -20,7 +20,7 @@ from test_dicom import write_slice
 from tqdm import TMonitor
 
 from MedSRLib.enhancement.enhancer import enhance
-from MedSRLib.errors import InputError, UsageError
+from MedSRLib.errors import EnhancementCancelled, InputError, UsageError
 from MedSRLib.models.catalogue import Model, resources_folder
 from MedSRLib.training.config import DataConfig, OptimiserConfig, PairsConfig, RunConfig, TrainingConfig, load_config
 from MedSRLib.training.data import read_data
@@ -174,6 +174,15 @@ def test_no_file_is_read_any_more_when_another_was_refused(tmp_path: Path, spoil
     with pytest.raises(InputError, match=r"a\.nii\.gz"):
         read_data(config_of("*.nii.gz"), tmp_path)
     assert not [one for one in set(threading.enumerate()) - before if not isinstance(one, TMonitor)]
+
+
+def test_reading_can_be_cancelled(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        write_volume(head(), tmp_path / f"{name}.nrrd")
+    asked = iter((False, True))
+    with pytest.raises(EnhancementCancelled, match="after 2 of 3 volumes"):
+        train(config_of("*.nrrd"), tmp_path, cancelled=lambda: next(asked))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_ends_in_one_sentence_while_other_files_are_being_read(tmp_path: Path) -> None:
