@@ -1,4 +1,4 @@
-# Two commands: "make demo" and "make test". Both set up .venv by themselves.
+# "make demo" and "make test" for a start, "make docs" for the site. Each sets up .venv by itself.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,7 @@ APT := $(SUDO) apt-get -qq -o DPkg::Lock::Timeout=60 install -y --no-install-rec
 APT_UPDATE := $(SUDO) apt-get -qq -o Acquire::http::Timeout=20 update
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format docs clean
 
 demo: $(VENV)/.demo
 	mkdir -p demo
@@ -34,8 +34,12 @@ format: $(VENV)/.test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "site: site/index.html"
+
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo site
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -47,4 +51,8 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 $(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) -e ".[test]"
 	@{ command -v dciodvfy || $(APT) || { $(APT_UPDATE) && $(APT); }; } >/dev/null 2>&1 </dev/null || true
+	touch $@
+
+$(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e ".[docs]"
 	touch $@

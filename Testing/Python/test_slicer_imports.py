@@ -16,7 +16,7 @@ from module_fixtures import REPOSITORY
 ALLOWED = {"slicer", "qt", "ctk", "vtk", "numpy", *sys.stdlib_module_names}
 SLICER_FACING = sorted(
     path
-    for pattern in ("MedSR/MedSR.py", "MedSRLib/panel/*.py", "MedSRLib/scene/*.py")
+    for pattern in ("MedSR/MedSR.py", "MedSRLib/panel/*.py", "MedSRLib/scene/*.py", "MedSRLib/jobs/*.py")
     for path in REPOSITORY.glob(pattern)
 )
 
