@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from MedSRLib.errors import ModelError, UsageError
-from MedSRLib.volumes.storage import sha256_of
+from MedSRLib.volumes.storage import is_url, sha256_of
 
 TrunkName = Literal["vgg16", "vgg19"]
 _CONVOLUTIONS: dict[str, tuple[int, ...]] = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
@@ -160,7 +160,7 @@ def _locate(weights: str, sha256: str) -> Path:
     """The file on this machine, its hash checked."""
     if not weights:
         raise UsageError("the perceptual loss needs weights: set losses.perceptual.weights to a file or URL of a VGG")
-    if urlparse(weights).scheme in ("http", "https"):
+    if is_url(weights):
         if not sha256:
             raise UsageError(f"give losses.perceptual.sha256 for {weights}: downloads are only taken with their hash")
         path = Path(torch.hub.get_dir()) / "medsr" / f"{sha256[:16]}{Path(urlparse(weights).path).suffix}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from MedSRLib.errors import UsageError
 from MedSRLib.models.catalogue import resources_folder
+from MedSRLib.volumes.storage import is_url
 
 if TYPE_CHECKING:
     from MedSRLib.training.config import TrainingConfig
@@ -71,7 +72,7 @@ def requested_run(arguments: argparse.Namespace) -> tuple[TrainingConfig, Path]:
         if (patterns := getattr(arguments, key)) is not None
     }
     if arguments.vgg is not None:
-        changes["losses.perceptual.weights"] = _from_here(arguments.vgg)
+        changes["losses.perceptual.weights"] = arguments.vgg if is_url(arguments.vgg) else _from_here(arguments.vgg)
     if arguments.output is not None:
         changes["output"] = arguments.output
     return load_config(path, arguments.set, changes), path.resolve().parent

@@ -72,6 +72,8 @@ def read_data(config: TrainingConfig, folder: Path, cancelled: Callable[[], bool
     paths = [path for path in find_volumes(config.data.train, folder) if path not in held_out]
     if not paths:
         raise InputError("data.validation takes every volume of data.train: leave some to train on")
+    if others := [str(path) for path in stacks if path not in paths and path not in held_out]:
+        raise InputError(f"data.stacks names {others[0]}, which is not among data.train: name it there too (--data)")
     names = _name([*paths, *held_out])
     volumes = _read([*paths, *held_out], _Prepare(config, names, stacks, held_out), cancelled)
     train = volumes[: len(paths)]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from MedSRLib.errors import InputError
-from MedSRLib.volumes.files import READABLE
+from MedSRLib.volumes.files import READABLE, is_dicom
 
 
 def find_volumes(patterns: Sequence[str], folder: Path) -> list[Path]:
@@ -48,12 +48,6 @@ def _volumes_below(folder: Path) -> list[Path]:
         visible = [Path(place, name) for name in sorted(names) if not name.startswith(".")]
         files = [path for path in visible if path.name.lower().endswith(READABLE)]
         found += files
-        if not files and _holds_dicom(visible):
+        if any(is_dicom(path) for path in visible if path not in files):
             found.append(Path(place))
     return found or [folder]
-
-
-def _holds_dicom(paths: Sequence[Path]) -> bool:
-    from pydicom.misc import is_dicom
-
-    return any(path.is_file() and is_dicom(path) for path in paths)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import torch
 from torch import Tensor
@@ -29,7 +28,7 @@ from MedSRLib.training.losses import PerceptualLoss
 from MedSRLib.training.network_rules import NO_TRUNK, needs_trunk, require_fitting_networks
 from MedSRLib.training.stage import Validate
 from MedSRLib.training.validation import draw_history, score_generator
-from MedSRLib.volumes.storage import sha256_of
+from MedSRLib.volumes.storage import is_url, sha256_of
 
 MODEL_FOLDER = "model"
 SAMPLES = "samples"
@@ -71,6 +70,11 @@ def train(
     """
     require_fitting_networks(config)
     device = own_device(resolve_device(config.run.device))
+    run_folder = Path.cwd() / config.output / config.name
+    if not resume and not config.gan.start:
+        FidelityStage.require_new(run_folder)
+    if not resume and config.gan.iterations:
+        GanStage.require_new(run_folder)
     perceptual = load_perceptual(config, folder)
     config = _with_trunk_hash(config, folder)
     start = _starting_model(config, folder)
@@ -79,7 +83,6 @@ def train(
     if warn is not None and rank() == 0:
         for sentence in data.warnings:
             warn(sentence)
-    run_folder = Path.cwd() / config.output / config.name
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     manifest = describe_model(config, data)
@@ -157,8 +160,7 @@ def load_perceptual(config: TrainingConfig, folder: Path) -> PerceptualLoss | No
 
 def _trunk_weights(settings: PerceptualConfig, folder: Path) -> str:
     """A path, or a URL as it is."""
-    is_url = urlparse(settings.weights).scheme in ("http", "https")
-    return settings.weights if is_url else str(folder / Path(settings.weights).expanduser())
+    return settings.weights if is_url(settings.weights) else str(folder / Path(settings.weights).expanduser())
 
 
 def _with_trunk_hash(config: TrainingConfig, folder: Path) -> TrainingConfig:

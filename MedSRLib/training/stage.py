@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from MedSRLib.errors import EnhancementCancelled, MissingPackageError, TrainingError, UsageError
+from MedSRLib.errors import EnhancementCancelled, MissingPackageError, OutputError, TrainingError, UsageError
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.distributed import any_process, mean_of_processes, of_every_process, rank, world_size
 from MedSRLib.training.learner import channels_last
 from MedSRLib.training.pairs import Measurement, Pair, TrainingVolume
 from MedSRLib.training.samplers import make_sampler
+from MedSRLib.volumes.itk import one_line
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -199,13 +200,23 @@ class Stage(ABC):
         """Starts from nothing or from the checkpoint; last in a stage's constructor.
 
         Raises:
+            OutputError: the folder cannot be made.
             UsageError: the folder holds a run and ``resume`` was not asked for, or other processes began it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if (self.folder / self.checkpoint).exists():
-            if not resume:
-                raise UsageError(f"{self.folder} holds a run already: continue it with --resume or choose another name")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.folder} cannot be made ({error.strerror}): choose another --output") from error
+        if not resume:
+            self.require_new(self.folder)
+        elif (self.folder / self.checkpoint).exists():
             self._load()
+
+    @classmethod
+    def require_new(cls, folder: Path) -> None:
+        """Raises UsageError where a folder holds a run of this stage."""
+        if (folder / cls.checkpoint).exists():
+            raise UsageError(f"{folder} holds a run already: continue it with --resume or choose another name")
 
     @abstractmethod
     def _state(self) -> dict[str, Any]:
@@ -232,8 +243,15 @@ class Stage(ABC):
             **self._state(),
         }
         beside = self.folder / f"{self.checkpoint}.part"
-        torch.save(state, beside)
-        os.replace(beside, self.folder / self.checkpoint)
+        try:
+            torch.save(state, beside)
+            os.replace(beside, self.folder / self.checkpoint)
+        except (OSError, RuntimeError) as error:  # torch's writer of archives raises the latter when a disk is full
+            beside.unlink(missing_ok=True)
+            raise OutputError(
+                f"the checkpoint {self.folder / self.checkpoint} could not be written ({one_line(error)}): free some "
+                f"space and continue with --resume from the one before"
+            ) from error
 
     def _load(self) -> None:
         state = torch.load(self.folder / self.checkpoint, map_location=self.device, weights_only=True)

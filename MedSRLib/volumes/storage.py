@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 from pathlib import Path
+from urllib.parse import urlparse
 
 from MedSRLib.errors import OutputError
 
@@ -14,6 +15,11 @@ def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_url(place: str) -> bool:
+    """Whether a file lies on the web rather than on this machine."""
+    return urlparse(place).scheme in ("http", "https")
 
 
 def hash_mismatch(path: Path) -> str:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import OBLIQUE, make_tiny_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from test_dicom import write_slice
 
@@ -20,8 +27,10 @@ from MedSRLib.errors import InputError, UsageError
 from MedSRLib.models.catalogue import resources_folder
 from MedSRLib.networks.vgg import VGGTrunk
 from MedSRLib.training.arguments import shipped_configurations
-from MedSRLib.training.config import PairsConfig, load_config
+from MedSRLib.training.config import PairsConfig, TrainingConfig, load_config
 from MedSRLib.training.discovery import find_volumes
+from MedSRLib.training.network_rules import require_fitting_networks
+from MedSRLib.training.rules import type_hints
 from MedSRLib.training.run import find_start
 from MedSRLib.volumes.files import read_volume, write_volume
 from MedSRLib.volumes.storage import sha256_of
@@ -82,6 +91,15 @@ WORSE = {
     "losses.perceptual.sha256=abc": "losses.perceptual.sha256",
     "losses.perceptual.trunk=vgg11": "losses.perceptual.trunk = 'vgg11' must be 'vgg16' or 'vgg19'",
 }
+
+
+def leaves(kind: Any) -> Iterator[str]:
+    """The dotted keys of every setting."""
+    for name, hint in type_hints(kind).items():
+        if is_dataclass(hint):
+            yield from leaves(hint)
+        elif name != "table":
+            yield kind.key(name)
 
 
 @pytest.fixture(autouse=True)
@@ -224,6 +242,60 @@ def test_a_vgg_by_option_is_used_and_named_by_its_hash(tiny: Path, tmp_path: Pat
     assert (used["weights"], used["sha256"]) == ("vgg.safetensors", sha256_of(tmp_path / "vgg.safetensors"))
 
 
+def test_a_vgg_may_lie_on_the_web_where_its_hash_is_given(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", str(tiny), "--data", "missing.nrrd", "--set", "gan.iterations=1", "--set", "gan.features=2"]
+    command += ["--set", 'losses.perceptual.layers=["conv1_2"]', "--vgg", "https://weights.example/vgg.pth"]
+    assert main(command) == 2
+    assert "give losses.perceptual.sha256 for https://weights.example/vgg.pth" in capsys.readouterr().err
+
+
+def test_a_run_that_would_be_overwritten_is_refused_before_anything_is_read(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_head(tmp_path / "a.nrrd")
+    assert main(["train", str(tiny), "--data", "a.nrrd"]) == 0
+    assert main(["train", str(tiny), "--data", "missing.nrrd"]) == 2
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_a_folder_of_runs_that_cannot_be_made_is_one_sentence(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_head(tmp_path / "a.nrrd")
+    assert main(["train", str(tiny), "--data", "a.nrrd", "--output", "a.nrrd"]) == 3
+    assert re.fullmatch(r"medsr: .*a\.nrrd/tiny cannot be made .*--output\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("unexpected pos 64 vs 0")])
+def test_a_checkpoint_that_cannot_be_written_is_one_sentence_and_leaves_the_one_before(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    write_head(tmp_path / "a.nrrd")
+    assert main(["train", str(tiny), "--data", "a.nrrd"]) == 0
+    checkpoint = tmp_path / "runs" / "tiny" / "checkpoint.pt"
+    before = checkpoint.read_bytes()
+
+    def fill_the_disk(state: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(torch, "save", fill_the_disk)
+    capsys.readouterr()
+    assert main(["train", str(tiny), "--data", "a.nrrd", "--resume", "--set", "optimiser.iterations=4"]) == 3
+    assert "--resume" in capsys.readouterr().err
+    assert checkpoint.read_bytes() == before
+    assert not list(checkpoint.parent.glob("*.part"))
+
+
+def test_a_stack_that_is_not_trained_on_is_named(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_head(tmp_path / "a.nrrd")
+    write_head(tmp_path / "b.nrrd")
+    assert main(["train", str(tiny), "--data", "a.nrrd", "--stacks", "b.nrrd"]) == 3
+    assert "b.nrrd, which is not among data.train" in capsys.readouterr().err
+
+
 def test_a_start_is_a_folder_beside_the_configuration_or_a_name(tmp_path: Path) -> None:
     make_tiny_model(tmp_path / "mine")
     assert find_start("mine", tmp_path).folder == tmp_path / "mine"
@@ -238,12 +310,10 @@ def test_a_folder_stands_for_every_volume_below_it(tmp_path: Path) -> None:
     series.mkdir(parents=True)
     for index in range(3):
         write_slice(series / f"{index}", np.zeros((8, 8), np.uint16), (0, 0, 2.0 * index), Modality="MR")
+    write_head(tmp_path / "volumes" / "series" / "T1" / "beside.nrrd")
     found = find_volumes(["volumes"], tmp_path)
-    assert [path.relative_to(tmp_path / "volumes").as_posix() for path in found] == [
-        "a.nrrd",
-        "deep/b.nii.gz",
-        "series/T1",
-    ]
+    names = [path.relative_to(tmp_path / "volumes").as_posix() for path in found]
+    assert names == ["a.nrrd", "deep/b.nii.gz", "series/T1/beside.nrrd", "series/T1"]
 
 
 def test_a_name_with_brackets_is_no_pattern(tmp_path: Path) -> None:
@@ -259,3 +329,27 @@ def test_several_processes_take_the_same_options(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (2, "medsr: run.skips = 0 must be a whole number of at least 1\n")
+
+
+ODD = st.one_of(
+    st.integers(-2, 3),
+    st.floats(-2, 9) | st.sampled_from([math.nan, math.inf, -math.inf]),
+    st.booleans(),
+    st.sampled_from(["", "x", "cpu", "inplane", "through-plane", "volumetric", "vgg", "l2"]),
+    st.lists(st.one_of(st.integers(-1, 3), st.floats(0, 9), st.text(max_size=3)), max_size=3),
+    st.just({}),
+)
+
+
+@given(key=st.sampled_from(sorted(leaves(TrainingConfig))), value=ODD)
+@settings(max_examples=300, deadline=None)
+def test_any_value_of_any_setting_is_taken_or_refused_in_one_sentence(key: str, value: Any) -> None:
+    path = resources_folder() / "Training" / "quickstart.toml"
+    changes = {"data.train": ["volumes"], key: value}
+    said = key
+    try:
+        require_fitting_networks(load_config(path, changes=changes))
+    except UsageError as error:
+        said = str(error)
+    assert "\n" not in said
+    assert key.rpartition(".")[2] in said
