@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -20,6 +21,7 @@ SUMMARY = "medsr-batch.csv"
 
 FIGURES = ("lr_consistency_percent", "mean_shift_percent", "edge_sharpness_gain", "added_detail_rms")
 _COLUMNS = ("input", "series", "output", "state", "seconds", *FIGURES, "warnings", "error")
+_BEHIND_ALL = 2**31 - 2
 _ODD_NAMES = "surrogateescape"
 """File names that are not UTF-8 are written and read back byte for byte."""
 
@@ -27,19 +29,37 @@ _ODD_NAMES = "surrogateescape"
 class Journal:
     """Appends events as JSON lines; every line is on the disk before work goes on.
 
+    While it is open no other process opens it: two batches in one folder would take each other's files for leftovers.
+    The lock is the operating system's, which drops it when the process ends, however that happens.
+
     Args:
         path: made where it does not exist.
 
+    Attributes:
+        is_locked: False on file systems that know no locks.
+        bytes_before: its size when it was opened.
+
     Raises:
-        OutputError: it cannot be opened for writing.
+        OutputError: it cannot be opened for writing, or another batch has it open.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             self._file = open(path, "ab+")  # noqa: SIM115
-            self._end_torn_line()
         except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            self.is_locked = lock(self._file.fileno())
+            self.bytes_before = os.fstat(self._file.fileno()).st_size
+            self._end_torn_line()
+        except BlockingIOError as error:
+            self._file.close()
+            raise OutputError(
+                f"another batch is at work in {path.parent}: wait until it ends, or choose another output folder"
+            ) from error
+        except OSError as error:
+            self._file.close()
             raise self._unwritable(error) from error
 
     def __enter__(self) -> Self:
@@ -66,7 +86,7 @@ class Journal:
 
     def _end_torn_line(self) -> None:
         """A run that lost its power leaves half a line: the next event must not be glued to it."""
-        if self._file.tell() == 0:
+        if self.bytes_before == 0:
             return
         self._file.seek(-1, os.SEEK_END)
         if self._file.read(1) != b"\n":
@@ -78,6 +98,39 @@ class Journal:
         )
 
 
+def lock(number: int) -> bool:
+    """Lock an open file for this process alone.
+
+    Args:
+        number: the file's descriptor.
+
+    Returns:
+        Whether it is locked; False on file systems that know no locks.
+
+    Raises:
+        BlockingIOError: another process has it locked.
+    """
+    if os.name == "nt":
+        import msvcrt
+
+        try:
+            # Windows locks bytes, which nobody can read then: one far behind the end is taken.
+            os.lseek(number, _BEHIND_ALL, os.SEEK_SET)
+            msvcrt.locking(number, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except PermissionError as error:
+            raise BlockingIOError from error
+    else:
+        import fcntl
+
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS):
+                return False
+            raise
+    return True
+
+
 def read_journal(path: Path) -> list[dict[str, Any]]:
     """The events of earlier runs, oldest first; torn lines are left out.
 
@@ -86,10 +139,12 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
     """
     try:
         lines = path.read_text("utf-8", _ODD_NAMES).split("\n")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise InputError(f"the journal {path} cannot be read ({error.strerror}): leave --resume out") from error
+        raise InputError(
+            f"the journal {path} cannot be read ({error.strerror}): choose another output folder"
+        ) from error
     events = []
     for line in lines:
         try:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from MedSRLib.batch.history import size_of
 from MedSRLib.batch.plan import Settings, Task
 from MedSRLib.errors import EnhancementCancelled, MedSRError, OutputError, UsageError
+from MedSRLib.volumes.dicom_target import put_folder, require_dicom_target, write_dicom
 from MedSRLib.volumes.files import read_volume, require_writable, write_volume
 from MedSRLib.volumes.mark import UNCERTAINTY, Mark
 from MedSRLib.volumes.source import Source
@@ -87,7 +90,7 @@ def _process(
     try:
         names = task.files(settings, _suitable_suffix(task, volume, staging))
         for kind, name in names.items():
-            _require_free(kind, output / name, task)
+            _require_free(kind, output / name, task, volume)
         enhanced = enhance(
             volume,
             settings.model,
@@ -104,17 +107,59 @@ def _process(
                 content = {"input": task.study.name, "output": names["volume"], **report}
                 write_atomically(path, f"{json.dumps(content, indent=2)}\n".encode())
             elif kind == "uncertainty" and enhanced.uncertainty is not None:
-                write_volume(enhanced.uncertainty, path, mark=Mark.of(report, UNCERTAINTY))
+                report["notes"] += _write(enhanced.uncertainty, path, Mark.of(report, UNCERTAINTY), source, task)
             else:
-                write_volume(enhanced.volume, path, mark=Mark.of(report))
+                report["notes"] += _write(enhanced.volume, path, Mark.of(report), source, task)
         if cancelled():
             raise EnhancementCancelled("cancelled: nothing was written")
-        for name in reversed(names.values()):  # the volume last: where it is, all is
-            os.replace(staging / Path(name).name, output / name)
+        _move(staging, output, list(names.values()))
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    files = {name: (output / name).stat().st_size for name in names.values()}
+    _remove_previous(task, output, names.values())
+    files = {name: size_of(output / name) for name in names.values()}
     return {"output": names["volume"], "files": files, "report": report}
+
+
+def _write(volume: Volume, path: Path, mark: Mark, source: Source, task: Task) -> list[str]:
+    """Writes a volume into the staging folder; returns what its format could not keep."""
+    if task.suffix:
+        return write_volume(volume, path, mark=mark)
+    template = source.template()
+    assert template is not None  # only a DICOM series has a task without a suffix
+    return write_dicom(volume, path, template, mark)
+
+
+def _move(staging: Path, output: Path, names: Sequence[str]) -> None:
+    """Moves what was written to its place, the volume last: where it is, all is. Of what fails half-way nothing stays.
+
+    Raises:
+        OSError: something cannot be moved.
+    """
+    moved: list[Path] = []
+    try:
+        for name in reversed(names):
+            new, path = staging / Path(name).name, output / name
+            if new.is_dir():
+                put_folder(new, path, staging / f"{new.name}.old")
+            else:
+                os.replace(new, path)
+            moved.append(path)
+    except OSError:
+        for path in moved:
+            _remove(path)
+        raise
+
+
+def _remove_previous(task: Task, output: Path, names: Iterable[str]) -> None:
+    """Takes away what an earlier run made of the study and this one did not, such as a report of the old volume."""
+    for name, size in task.previous.items():
+        if name not in names and size_of(output / name) == size:
+            _remove(output / name)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _suitable_suffix(task: Task, volume: Volume, staging: Path) -> str:
@@ -129,9 +174,11 @@ def _suitable_suffix(task: Task, volume: Volume, staging: Path) -> str:
     return task.suffixes()[-1]
 
 
-def _require_free(kind: str, path: Path, task: Task) -> None:
+def _require_free(kind: str, path: Path, task: Task, volume: Volume) -> None:
     """Refuse, before any work, to write onto the input or onto what may not be replaced."""
-    if kind != "report":
+    if kind != "report" and not task.suffix:
+        require_dicom_target(path, volume, overwrite=task.replace, protected=[task.study.source])
+    elif kind != "report":
         require_writable(path, overwrite=task.replace, protected=[task.study.source])
     elif path.exists() and not task.replace:
         raise UsageError(f"{path} exists: choose another output folder or allow overwriting (--overwrite)")

@@ -1,4 +1,4 @@
-"""Tasks carried out one after another in this process, or by several processes at once."""
+"""Tasks carried out by processes of their own, so that what ends a process ends one study."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,31 +29,10 @@ Outcome = tuple[Task, dict[str, Any]]
 """A task and the answer of ``process_study``."""
 
 _ASK_SECONDS = 0.2
-_DIED = "the process that worked on it died, most likely for want of memory: try it again with fewer --workers or alone"
-
-
-def run_here(
-    tasks: Sequence[Task],
-    settings: Settings,
-    output: Path,
-    *,
-    started: Callable[[Task], None],
-    progress: Progress,
-    cancelled: Callable[[], bool],
-) -> Generator[Outcome, None, None]:
-    """Carries tasks out in this process, in order, until ``cancelled()``.
-
-    Args:
-        tasks, settings, output: what, how and where to.
-        started: told of each task before it begins.
-        progress: of the task at work.
-        cancelled: stops the task at work too.
-    """
-    for task in tasks:
-        if cancelled():
-            return
-        started(task)
-        yield task, process_study(task, settings, output, progress=progress, cancelled=cancelled)
+_DIED = (
+    "the process that worked on it died, for want of memory or by a fault in a library: try it again with fewer "
+    "--workers, or alone with --pattern"
+)
 
 
 def run_in_processes(
@@ -61,6 +42,7 @@ def run_in_processes(
     *,
     workers: int,
     started: Callable[[Task], None],
+    progress: Progress,
     cancelled: Callable[[], bool],
 ) -> Generator[Outcome, None, None]:
     """Carries tasks out in worker processes, each with its share of the processor's threads.
@@ -71,6 +53,7 @@ def run_in_processes(
         tasks, settings, output: what, how and where to.
         workers: number of processes.
         started: told of each task before it begins.
+        progress: told how many tasks the work in hand comes to, a fraction for each worker, and the name of one.
         cancelled: asked several times a second; stops the tasks at work too.
     """
     import torch
@@ -79,11 +62,13 @@ def run_in_processes(
     stop = context.Event()
     threads = max(1, torch.get_num_threads() // workers)
 
-    def hire() -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, context, initializer=_prepare_worker, initargs=(stop, threads))
+    def hire() -> _Worker:
+        share = context.Value("d", 0.0)
+        pool = ProcessPoolExecutor(1, context, initializer=_prepare_worker, initargs=(stop, threads, share))
+        return _Worker(pool, share)
 
     idle = [hire() for _ in range(min(workers, len(tasks)))]
-    busy: dict[Future[dict[str, Any]], tuple[ProcessPoolExecutor, Task, float]] = {}
+    busy: dict[Future[dict[str, Any]], tuple[_Worker, Task, float]] = {}
     waiting = deque(tasks)
     try:
         while waiting or busy:
@@ -93,42 +78,56 @@ def run_in_processes(
             while idle and waiting:
                 worker, task = idle.pop(), waiting.popleft()
                 started(task)
+                worker.share.value = 0.0
                 with _without_interrupts():
                     try:
-                        future = worker.submit(_process, task, settings, output)
+                        future = worker.pool.submit(_process, task, settings, output)
                     except BrokenProcessPool:  # it died while it waited
-                        worker.shutdown()
+                        worker.pool.shutdown()
                         worker = hire()
-                        future = worker.submit(_process, task, settings, output)
+                        future = worker.pool.submit(_process, task, settings, output)
                 busy[future] = worker, task, time.monotonic()
             finished, _ = wait(busy, _ASK_SECONDS, FIRST_COMPLETED)
+            if busy and not finished:
+                at_work = [(worker.share.value, task.study.name) for worker, task, _ in busy.values()]
+                progress(sum(share for share, _ in at_work), at_work[0][1])
             for future in finished:
                 worker, task, begun = busy.pop(future)
                 try:
                     answer = future.result()
                 except BrokenProcessPool:
                     shutil.rmtree(staging_folder(task, settings, output), ignore_errors=True)
-                    answer = {"state": "failed", "error": _DIED, "seconds": time.monotonic() - begun}
-                    worker.shutdown()
+                    answer = {"state": "failed", "error": _DIED, "died": True, "seconds": time.monotonic() - begun}
+                    worker.pool.shutdown()
                     worker = hire()
                 idle.append(worker)
                 yield task, answer
     finally:
         stop.set()
         for worker in (*idle, *(worker for worker, _, _ in busy.values())):
-            worker.shutdown()
+            worker.pool.shutdown()
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """A process, and the part of its task that it has done."""
+
+    pool: ProcessPoolExecutor
+    share: Synchronized[float]
 
 
 _stop: Event
 """In a worker process: set when the batch is cancelled."""
+_share: Synchronized[float]
+"""In a worker process: where it tells how far it is."""
 
 
-def _prepare_worker(stop: Event, threads: int) -> None:
+def _prepare_worker(stop: Event, threads: int, share: Synchronized[float]) -> None:
     """Runs once in a new worker process."""
     import torch
 
-    global _stop
-    _stop = stop
+    global _stop, _share
+    _stop, _share = stop, share
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; the parent tells us
     torch.set_num_threads(threads)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -143,7 +142,10 @@ def _end_with_parent() -> None:
 
 
 def _process(task: Task, settings: Settings, output: Path) -> dict[str, Any]:
-    return process_study(task, settings, output, cancelled=_stop.is_set)
+    def progress(fraction: float, message: str) -> None:
+        _share.value = fraction
+
+    return process_study(task, settings, output, progress=progress, cancelled=_stop.is_set)
 
 
 @contextmanager

@@ -26,11 +26,14 @@ EXAMPLES = """examples:
   medsr batch study/ enhanced/ --dry-run
   medsr batch study/ enhanced/ --pattern '*_T1w.nii.gz' --workers 2 --report
   medsr batch study/ enhanced/ --resume
+  medsr batch archive/ derived/ --format dicom
 
 NIfTI, NRRD and MetaImage files keep their place, name and format (.nhdr becomes .nrrd, .mhd becomes .mha); every
 series of a DICOM folder becomes FOLDER/NUMBER-DESCRIPTION.nii.gz. A sheared volume, which NIfTI cannot hold,
 becomes .nrrd. Hidden files are passed over, and so is OUTPUT_DIR where it lies in INPUT_DIR. OUTPUT_DIR also gets
-the journal medsr-batch.jsonl (one event a line) and the summary medsr-batch.csv (one study a row).
+the journal medsr-batch.jsonl (one event a line) and the summary medsr-batch.csv (one study a row); one batch at a
+time works in it. --resume does what is not done yet: what is done stays, is not done again with other options, and is
+refused where its input has changed, unless --overwrite is given too.
 Exit codes: 0 all done, 2 wrong usage, 3 nothing could be started, 4 some studies failed, 130 cancelled."""
 
 
@@ -44,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="studies at once, each in a process of its own, whose death ends no other (default: 1, in this process)",
+        help="studies at once, each in a process of its own, whose death ends no other (default: 1)",
     )
     parser.add_argument("--resume", action="store_true", help="skip what an earlier run of this batch completed")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
@@ -56,7 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--report", action="store_true", help="also write X.report.json beside each output")
     parser.add_argument(
-        "--format", choices=("nii.gz", "nrrd", "mha"), help="of all outputs (default: the input's; NIfTI for DICOM)"
+        "--format",
+        choices=("nii.gz", "nrrd", "mha", "dicom"),
+        help="of all outputs (default: the input's; NIfTI for DICOM); dicom: a derived series of every DICOM series, "
+        "the input's format for others",
     )
     parser.add_argument("--json", action="store_true", help="print the summary (with --dry-run: the plan) as JSON")
     parser.epilog = EXAMPLES
@@ -89,17 +95,19 @@ def run(arguments: argparse.Namespace) -> int:
         summary = run_batch(
             plan,
             workers=arguments.workers,
-            told=_teller(len(plan.tasks)),
+            told=_teller(len(plan.tasks) + len(plan.refused)),
             progress=progress,
             cancelled=cancelled,
         )
     counts = ", ".join(f"{number} {state}" for state, number in summary.counts.items())
     _say(f"{counts} in {summary.seconds:.0f} s: see {plan.output / SUMMARY}")
+    for note in summary.notes:
+        _say(note)
     if arguments.json:
         print(json.dumps(_as_json(plan, summary), indent=2))
     if summary.cancelled:
         return EnhancementCancelled.exit_code
-    return SOME_FAILED if "failed" in summary.counts else 0
+    return SOME_FAILED if {"failed", "refused"} & summary.counts.keys() else 0
 
 
 def read_settings(arguments: argparse.Namespace) -> Settings:
@@ -129,12 +137,13 @@ def describe(plan: Plan, workers: int) -> list[str]:
     from MedSRLib.enhancement.devices import device_label, resolve_device
 
     manifest = plan.settings.model.manifest
-    studies = [task.study for task in plan.tasks] + [task.study for task, _ in plan.complete]
+    studies = [task.study for task in plan.tasks] + [task.study for task, _ in (*plan.complete, *plan.refused)]
     series = sum(not study.suffix for study in studies)
     processes = f", {workers} processes" if workers > 1 else ""
     lines = [
         f"plan: {len(studies)} studies ({len(studies) - series} files, {series} DICOM series), "
-        f"{len(plan.complete)} complete, {len(plan.tasks)} to do",
+        f"{len(plan.complete)} complete, {f'{len(plan.refused)} refused, ' if plan.refused else ''}"
+        f"{len(plan.tasks)} to do",
         f"  model  {manifest.name} {manifest.version}, factors {manifest.factors_text}",
         f"  device {device_label(resolve_device(plan.settings.options['device']))}{processes}",
         f"  output {plan.output}",
@@ -145,7 +154,9 @@ def describe(plan: Plan, workers: int) -> list[str]:
 
 
 def _print_plan(plan: Plan, *, as_json: bool) -> None:
-    rows = [(task, "to do") for task in plan.tasks] + [(task, "complete") for task, _ in plan.complete]
+    rows = [(task, "to do") for task in plan.tasks]
+    rows += [(task, "complete") for task, _ in plan.complete]
+    rows += [(task, f"refused: {sentence}") for task, sentence in plan.refused]
     rows.sort(key=lambda row: row[0].study.key)
     if as_json:
         studies = [
@@ -193,7 +204,7 @@ def _teller(total: int) -> Callable[[Task, dict[str, Any]], None]:
                 return
             line += f" in {answer['seconds']:.1f} s: {answer['output']}, "
             line += f"{answer['report']['lr_consistency_percent']:.3f} % of the range from the input"
-        elif answer["state"] == "failed":
+        elif "error" in answer:
             line += f": {answer['error']}"
         tqdm.write(_printable(line), file=sys.stderr)
 

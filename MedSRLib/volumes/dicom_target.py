@@ -93,14 +93,23 @@ def write_dicom(
             if path.suffix.lower() == SUFFIX and not path.is_dir():
                 os.replace(next(new.iterdir()), path)
                 return notes
-            _replace_folder(path, new, Path(folder) / "old")
+            put_folder(new, path, Path(folder) / "old")
     except OSError as error:
         raise OutputError(f"{path} could not be written, {error.strerror or error}: choose another folder") from error
     return notes
 
 
-def _replace_folder(path: Path, new: Path, old: Path) -> None:
-    """Put a new folder in the place of one that may be there; all are on one disk."""
+def put_folder(new: Path, path: Path, old: Path) -> None:
+    """Move a folder to a place, where an empty one or an earlier result may be; all are on one disk.
+
+    Args:
+        new: the folder to be moved.
+        path: the place.
+        old: where to what was there is moved.
+
+    Raises:
+        OSError: it cannot be moved; then what was there is there again.
+    """
     if path.is_dir():
         path.rename(old)
     elif path.exists():

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from MedSRLib.batch import journal
+from MedSRLib.batch import journal, workers
+from MedSRLib.batch.plan import Settings, Task
+from MedSRLib.batch.study import process_study
 from MedSRLib.commands.main import main
 from MedSRLib.volumes.files import write_volume
 from MedSRLib.volumes.volume import Volume
@@ -43,8 +45,16 @@ def output(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def batch(models_folder: Path, capsys: pytest.CaptureFixture[str]) -> Batch:
-    """Runs the command; returns its exit code, stdout and stderr."""
+def batch(models_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Batch:
+    """Runs the command, with one worker in this process; returns its exit code, stdout and stderr."""
+    in_processes = workers.run_in_processes
+
+    def run_tasks(tasks: list[Task], settings: Settings, output: Path, **words: Any) -> Iterator[Any]:
+        if words["workers"] > 1:
+            return in_processes(tasks, settings, output, **words)
+        return run_here(tasks, settings, output, **words)
+
+    monkeypatch.setattr(workers, "run_in_processes", run_tasks)
 
     def run(*words: object) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -52,6 +62,15 @@ def batch(models_folder: Path, capsys: pytest.CaptureFixture[str]) -> Batch:
         return code, *capsys.readouterr()
 
     return run
+
+
+def run_here(tasks: list[Task], settings: Settings, output: Path, **words: Any) -> Iterator[Any]:
+    """What ``run_in_processes`` does, without the seconds that a new process takes to import torch."""
+    for task in tasks:
+        if words["cancelled"]():
+            return
+        words["started"](task)
+        yield task, process_study(task, settings, output, cancelled=words["cancelled"])
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:

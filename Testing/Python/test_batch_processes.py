@@ -100,6 +100,28 @@ class TestDeadWorker:
         assert not any(one.pid in workers for one in multiprocessing.active_children())
 
 
+def test_a_fault_in_a_library_ends_one_study_of_an_ordinary_batch_too(tiny_model: Model, tmp_path: Path) -> None:
+    source, output = tmp_path / "input", tmp_path / "output"
+    source.mkdir()
+    write_small(source / "b.nrrd")
+    os.mkfifo(source / "a.nrrd")
+    settings = Settings(tiny_model, OPTIONS)
+    studies = [Study(source / "a.nrrd", "a.nrrd", ".nrrd"), *find_studies(source, output=output)]
+    aborted: list[int] = []
+
+    def abort_the_first() -> bool:
+        for one in multiprocessing.active_children():
+            if not aborted and one.pid is not None:
+                aborted.append(one.pid)
+                os.kill(one.pid, signal.SIGABRT)
+        return False
+
+    summary = run_batch(Plan(source, output, settings, name_tasks(studies, settings)), cancelled=abort_the_first)
+    assert aborted
+    assert {row["input"]: row["state"] for row in summary.rows} == {"a.nrrd": "failed", "b.nrrd": "done"}
+    assert "a fault in a library" in rows(output)["a.nrrd"]["error"]
+
+
 def test_ctrl_c_on_a_terminal_stops_all_workers_and_leaves_whole_files_only(
     tiny_model: Model, tmp_path: Path, smooth_volume: Callable[..., Volume]
 ) -> None:

@@ -7,9 +7,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import dicom_objects
 import numpy as np
+import pydicom
 import pytest
 from batch_fixtures import (  # noqa: F401 (fixtures)
     Batch,
@@ -29,6 +32,7 @@ from MedSRLib.batch import journal
 from MedSRLib.enhancement.enhancer import enhance
 from MedSRLib.models.catalogue import Model
 from MedSRLib.volumes.files import read_volume, write_volume
+from MedSRLib.volumes.volume import Volume
 
 
 class TestOneRun:
@@ -107,6 +111,31 @@ class TestOneRun:
         assert batch(folder.parent, output, "--resume")[0] == 4
         assert [row["state"] for row in table(output)] == ["complete", "complete", "failed"]
 
+    def test_with_the_format_dicom_a_series_becomes_a_derived_series_in_a_folder(
+        self, batch: Batch, tmp_path: Path, output: Path, smooth_volume: Callable[..., Volume]
+    ) -> None:
+        dicom_objects.write_series(tmp_path / "input" / "scan", "CT")
+        write_volume(smooth_volume((4, 14, 12)), tmp_path / "input" / "a.nrrd")
+        words = (tmp_path / "input", output, "--format", "dicom", "--report", "--uncertainty")
+        assert batch(*words)[0] == 0
+        series = output / "scan" / "003-Thorax_2.5_B30f"
+        assert sorted(path.name for path in series.iterdir()) == ["0001.dcm", "0002.dcm", "0003.dcm", "0004.dcm"]
+        assert {path.name for path in (output / "scan").iterdir()} == {
+            series.name,
+            f"{series.name}.uncertainty",
+            f"{series.name}.report.json",
+        }
+        assert (output / "a.nrrd").is_file()
+        assert "MedSR" in pydicom.dcmread(series / "0001.dcm").SeriesDescription
+        assert "steps of" in (output / "scan" / f"{series.name}.report.json").read_text()  # of the uncertainty
+        before = tree(output)
+        assert batch(*words, "--resume")[0] == 0
+        assert set(states(output).values()) == {"complete"}
+        (series / "0002.dcm").unlink()
+        assert batch(*words, "--resume")[0] == 0
+        assert states(output) == {"a.nrrd": "complete", "scan/003-Thorax_2.5_B30f": "done"}
+        assert tree(output).keys() == before.keys()
+
     def test_a_dry_run_prints_the_plan_and_writes_nothing(self, batch: Batch, source: Path, output: Path) -> None:
         code, out, err = batch(source, output, "--dry-run", "--format", "nrrd")
         assert code == 0
@@ -141,12 +170,12 @@ class TestResume:
         assert set(states(output).values()) == {"complete", "done"}
         assert float(table(output)[0]["edge_sharpness_gain"]) > 0
 
-    @pytest.mark.parametrize("change", ["input", "gone", "cut", "report"])
-    def test_a_changed_input_or_output_is_done_again(self, batch: Batch, good: Path, output: Path, change: str) -> None:
+    @pytest.mark.parametrize("change", ["gone", "cut", "report"])
+    def test_an_output_that_is_not_whole_any_more_is_done_again(
+        self, batch: Batch, good: Path, output: Path, change: str
+    ) -> None:
         batch(good, output, "--report")
-        if change == "input":
-            os.utime(good / "a.nii.gz", ns=(0, 10**18))
-        elif change == "gone":
+        if change == "gone":
             (output / "a.nii.gz").unlink()
         elif change == "cut":
             (output / "a.nii.gz").write_bytes((output / "a.nii.gz").read_bytes()[:-9])
@@ -157,22 +186,75 @@ class TestResume:
         read_volume(output / "a.nii.gz")
         assert (output / "a.report.json").exists()
 
-    @pytest.mark.parametrize("change", ["options", "model"])
-    def test_other_options_or_another_model_do_everything_again(
-        self, batch: Batch, good: Path, output: Path, change: str, models_folder: Path, monkeypatch: pytest.MonkeyPatch
+    def test_an_input_that_changed_is_refused_and_done_again_with_overwrite(
+        self, batch: Batch, good: Path, output: Path
     ) -> None:
         batch(good, output)
-        first = read_volume(output / "a.nii.gz").voxels
-        if change == "options":
-            assert batch(good, output, "--resume", "--no-consistency")[0] == 0
-        else:
+        before = tree(output)["a.nii.gz"]
+        volume = read_volume(good / "a.nii.gz")
+        write_volume(volume.with_voxels(volume.voxels[::-1].copy()), good / "a.nii.gz", overwrite=True)
+        code, _, err = batch(good, output, "--resume")
+        assert code == 4
+        assert "a.nii.gz is another input than a.nii.gz was made of: use --overwrite" in err
+        assert states(output) == {"a.nii.gz": "refused", "sub/c.mha": "complete"}
+        assert tree(output)["a.nii.gz"] == before
+        assert batch(good, output, "--resume")[0] == 4
+        assert batch(good, output, "--resume", "--overwrite")[0] == 0
+        assert states(output) == {"a.nii.gz": "done", "sub/c.mha": "complete"}
+        assert tree(output)["a.nii.gz"] != before
+
+    @pytest.mark.parametrize("contents", ["the same", "others of the same size"])
+    def test_a_new_time_is_no_new_input_but_new_contents_are(
+        self, batch: Batch, tmp_path: Path, output: Path, contents: str, smooth_volume: Callable[..., Volume]
+    ) -> None:
+        (tmp_path / "input").mkdir()
+        path = tmp_path / "input" / "a.nii"
+        write_volume(smooth_volume((4, 14, 12)), path)
+        batch(tmp_path / "input", output)
+        if contents != "the same":
+            path.write_bytes(path.read_bytes()[:-2] + b"!!")
+        os.utime(path, ns=(0, 10**18))
+        assert batch(tmp_path / "input", output, "--resume")[0] == (0 if contents == "the same" else 4)
+        assert states(output) == {"a.nii": "complete" if contents == "the same" else "refused"}
+
+    @pytest.mark.parametrize("change", ["options", "model"])
+    def test_other_options_or_another_model_are_refused_at_once_and_taken_with_overwrite(
+        self, batch: Batch, good: Path, output: Path, change: str, models_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        batch(good, output, "--report")
+        (output / "a.nii.gz").unlink()
+        batch(good, output, "--report", "--resume")
+        before, first = tree(output), read_volume(output / "a.nii.gz").voxels
+        words = ["--no-consistency"] if change == "options" else []
+        if change == "model":
             shelf = good.parent / "shelf"
             shutil.copytree(models_folder, shelf)
             retrain(shelf / "tiny-x2")
             monkeypatch.setenv("MEDSR_MODELS", str(shelf))
-            assert batch(good, output, "--resume")[0] == 0
+        code, _, err = batch(good, output, "--resume", "--report", *words)
+        assert code == 2
+        assert ("(consistency True, now False)" if words else "(other weights of the model)") in err
+        assert "--overwrite" in err
+        assert tree(output) == before
+        assert batch(good, output, "--resume", "--report", "--overwrite", *words)[0] == 0
         assert set(states(output).values()) == {"done"}
         assert not np.array_equal(read_volume(output / "a.nii.gz").voxels, first)
+
+    @pytest.mark.parametrize("words", [["--overwrite"], ["--overwrite", "--resume"]])
+    def test_no_old_report_or_volume_stays_beside_a_new_volume(
+        self, batch: Batch, good: Path, output: Path, words: list[str]
+    ) -> None:
+        batch(good, output, "--report", "--uncertainty")
+        (output / "sub" / "c.report.json").write_text("changed by hand")
+        assert batch(good, output, *words, "--format", "nrrd")[0] == 0
+        assert results(output) == {"a.nrrd", "sub", "sub/c.nrrd", "sub/c.report.json"}
+
+    def test_the_summary_keeps_the_studies_that_a_later_run_leaves_out(
+        self, batch: Batch, source: Path, output: Path
+    ) -> None:
+        batch(source, output)
+        assert batch(source, output, "--resume", "--pattern", "*.mha")[0] == 0
+        assert states(output) == {"a.nii.gz": "complete", "b.nrrd": "failed", "sub/c.mha": "complete"}
 
     def test_a_file_that_no_batch_wrote_is_kept(self, batch: Batch, good: Path, output: Path) -> None:
         output.mkdir()

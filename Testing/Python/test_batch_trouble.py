@@ -9,6 +9,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -33,10 +35,12 @@ from batch_fixtures import (  # noqa: F401 (fixtures)
 from test_dicom import write_series
 
 from MedSRLib.batch import journal
+from MedSRLib.batch.execution import run_batch
 from MedSRLib.batch.plan import Settings, plan_batch
 from MedSRLib.batch.study import process_study
 from MedSRLib.enhancement import enhancer
 from MedSRLib.enhancement.enhancer import enhance
+from MedSRLib.errors import OutputError
 from MedSRLib.models.catalogue import Model
 from MedSRLib.volumes.files import write_volume
 from MedSRLib.volumes.volume import Volume
@@ -99,7 +103,7 @@ def test_a_journal_that_cannot_be_written_ends_the_batch(
         if len(calls) == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(journal, "os", SimpleNamespace(fsync=fsync, SEEK_END=os.SEEK_END))
+    monkeypatch.setattr(journal, "os", SimpleNamespace(**{**vars(os), "fsync": fsync}))
     code, _, err = batch(good, output)
     assert code == 3
     assert "medsr-batch.jsonl cannot be written (No space left on device)" in err
@@ -207,3 +211,49 @@ def _events_so_far(output: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
     except (OSError, ValueError):
         return []
+
+
+class TestTwoBatches:
+    def test_a_second_one_into_the_same_folder_is_refused_and_a_dead_one_holds_nothing(
+        self, batch: Batch, good: Path, output: Path
+    ) -> None:
+        output.mkdir()
+        code = "import sys, time; from pathlib import Path; from MedSRLib.batch.journal import Journal\n"
+        code += "journal = Journal(Path(sys.argv[1])); print('open', flush=True); time.sleep(600)"
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+        with subprocess.Popen(
+            [sys.executable, "-c", code, str(output / journal.JOURNAL)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "open\n"
+            code, _, err = batch(good, output)
+            other.kill()
+        assert code == 3
+        assert "another batch is at work" in err.splitlines()[-1]
+        assert results(output) == set()
+        assert not (output / journal.SUMMARY).exists()
+        assert batch(good, output)[0] == 0
+
+    def test_one_that_was_planned_before_another_ended_does_not_start(
+        self, good: Path, output: Path, tiny_model: Model, batch: Batch
+    ) -> None:
+        stale = plan_batch(good, output, Settings(tiny_model, {"device": "cpu"}))
+        assert batch(good, output)[0] == 0
+        before = tree(output)
+        with pytest.raises(OutputError, match="start this one again"):
+            run_batch(stale)
+        assert tree(output) == before
+
+    def test_a_file_system_without_locks_is_told_of(
+        self, batch: Batch, good: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def flock(number: int, how: int) -> None:
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        monkeypatch.setattr("fcntl.flock", flock)
+        code, _, err = batch(good, output)
+        assert code == 0
+        assert "knows no locks" in err.splitlines()[-1]
