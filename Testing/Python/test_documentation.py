@@ -23,7 +23,7 @@ from MedSRLib.volumes.files import write_volume
 from MedSRLib.volumes.volume import Volume
 
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("**/*.md"))]
-TOOLS = {"git", "make", "pip", "pre-commit", "py", "python", "ruff", "mypy", "mkdocs", "Slicer", "torchrun"}
+TOOLS = {"cd", "git", "make", "pip", "pre-commit", "py", "python", "ruff", "mypy", "mkdocs", "Slicer", "torchrun"}
 """Programs besides ``medsr`` that a reader is told to call."""
 OTHERS = {"--nnodes", "--rdzv-endpoint"}
 """Options of theirs that a text names alone."""
