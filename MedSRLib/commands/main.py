@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from MedSRLib import __version__
-from MedSRLib.errors import EnhancementCancelled, MedSRError
+from MedSRLib.commands.streams import flush_stdout, make_streams_safe
+from MedSRLib.errors import EnhancementCancelled, MedSRError, OutOfMemoryError
 
 COMMANDS = {
     "enhance": "turn one volume into a sharper one",
@@ -45,17 +46,21 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``medsr`` and returns its exit code: 0 done, 2 wrong usage, 3 bad input, 4 some failed, 130 cancelled."""
+    make_streams_safe()
     argv = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in argv if word in COMMANDS), None)
     try:
         arguments = build_parser(chosen).parse_args(argv)
         command = importlib.import_module(f"MedSRLib.commands.{arguments.command}")
         code: int = command.run(arguments)
-        sys.stdout.flush()
+        flush_stdout()
         return code
     except MedSRError as error:
         print(f"medsr: {error}", file=sys.stderr)
         return error.exit_code
+    except MemoryError:
+        print("medsr: memory ran out: close programs, or take a part of the volume (--roi)", file=sys.stderr)
+        return OutOfMemoryError.exit_code
     except BrokenPipeError:
         # The reader of a pipe, such as head, went away; the interpreter must not try to flush to it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

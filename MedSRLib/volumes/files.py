@@ -90,7 +90,7 @@ def read_sequence(path: str | Path, *, modality: str | None = None, series: str 
 
 
 def write_volume(
-    volume: Volume,
+    volume: Volume | VolumeSequence,
     path: str | Path,
     *,
     overwrite: bool = False,
@@ -103,10 +103,11 @@ def write_volume(
     With ``template`` and ``mark``, a name without one of their suffixes gets a derived DICOM series: ``write_dicom``.
 
     The file is written in a temporary folder beside the target, checked, and moved. Half floats are stored as
-    float32, booleans as uint8. NRRD and MetaImage hold any affine; NIfTI through ITK holds no shear.
+    float32, booleans as uint8. NRRD and MetaImage hold any affine; NIfTI through ITK holds no shear. What came
+    from NIfTI keeps both its transforms in NIfTI. Several frames make a 4D file, in NRRD a list as 3D Slicer reads it.
 
     Args:
-        volume: what to write.
+        volume: what to write; the frames of a sequence have one shape and dtype.
         path: the target; format by suffix. A .mhd gets its voxels in a .zraw beside it.
         overwrite: whether an existing file may be replaced.
         protected: inputs, files or DICOM folders, that are never written onto, whatever ``overwrite`` says.
@@ -121,14 +122,19 @@ def write_volume(
         OutputError: the target could not be written, or cannot hold the volume.
     """
     path = Path(path)
+    step = volume.step if isinstance(volume, VolumeSequence) else None
+    volumes = volume.volumes if isinstance(volume, VolumeSequence) else (volume,)
+    first = volumes[0]
     if template is not None and mark is not None and is_dicom_target(path):
-        return write_dicom(volume, path, template, mark, overwrite=overwrite, protected=protected)
-    require_writable(path, overwrite=overwrite, protected=protected, volume=volume)
-    voxels = exact_for_files(volume.voxels)
+        if len(volumes) > 1:
+            raise UsageError(f"{path} asks for DICOM, which is written of one frame: choose --frame, or a .nii.gz")
+        return write_dicom(first, path, template, mark, overwrite=overwrite, protected=protected)
+    require_writable(path, overwrite=overwrite, protected=protected, volume=first)
+    voxels = exact_for_files(first.voxels if len(volumes) == 1 else np.stack([one.voxels for one in volumes]))
     try:
         _require_space(path, voxels.nbytes)
         with tempfile.TemporaryDirectory(prefix=".medsr-", dir=path.parent) as folder:
-            write_image(voxels, volume.affine, Path(folder) / path.name, mark)
+            write_image(voxels, first.affine, Path(folder) / path.name, mark, step=step, forms=first.forms)
             _move(Path(folder), path)
     except (OSError, RuntimeError, InputError) as error:
         if shutil.disk_usage(path.parent).free < voxels.nbytes:
@@ -167,6 +173,8 @@ def require_writable(
         raise UsageError(f"{path.name} asks for DICOM, which is only made of DICOM: use {', '.join(WRITABLE)}")
     suffix = _suffix(path, WRITABLE)
     targets = [path, path.with_suffix(".zraw")] if suffix == ".mhd" else [path]
+    if suffix == ".mhd" and not _is_unicode(path.name):
+        raise UsageError(f"the name of {path} has bytes that are no UTF-8, which a .mhd cannot hold: write it as .mha")
     for target in targets:
         if any(_touches(target, Path(other)) for other in protected):
             raise UsageError(f"{target} is part of the input, which is never overwritten: choose another output")
@@ -233,6 +241,15 @@ def _suffix(path: Path, accepted: Sequence[str]) -> str:
             return suffix
     folder = ", a DICOM file or its folder" if accepted is READABLE else ""
     raise UsageError(f"{path.name} has no suffix that MedSR knows: use {', '.join(accepted)}{folder}")
+
+
+def _is_unicode(name: str) -> bool:
+    """Whether a name is text; old shares and archives have names in Latin-1."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_sheared(affine: np.ndarray) -> bool:

@@ -90,3 +90,19 @@ def quaternion_affine(quaternion: np.ndarray, offset: np.ndarray, spacing: np.nd
     affine[:3, 2] *= -1.0 if handedness < 0 else 1.0
     affine[:3, 3] = offset
     return affine
+
+
+def affine_quaternion(affine: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """The inverse of ``quaternion_affine``, for an affine without shear.
+
+    Returns:
+        quatern_b, _c, _d; the spacing along i, j, k; and pixdim[0], -1 for a left-handed frame.
+    """
+    from scipy.spatial.transform import Rotation
+
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    rotation = affine[:3, :3] / spacing
+    handedness = -1.0 if np.linalg.det(rotation) < 0 else 1.0
+    rotation[:, 2] *= handedness
+    b, c, d, a = Rotation.from_matrix(rotation).as_quat()
+    return np.array([b, c, d]) * (-1.0 if a < 0 else 1.0), spacing, handedness

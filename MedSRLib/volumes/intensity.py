@@ -9,6 +9,8 @@ import numpy as np
 CT_AIR = -1000.0
 CT_RANGE = 2000.0
 CT_PADDING = -1024.0
+_FAR_OFF = 64.0
+"""Grey levels that far from 0, in widths of their range, leave float32 fewer than 2**17 steps for the range."""
 _LARGEST_PERCENTILE_SAMPLE = 2**24
 
 
@@ -69,6 +71,26 @@ def smallest_possible(voxels: np.ndarray, modality: str) -> float | None:
     if modality == "CT":
         return min(CT_PADDING, smallest)
     return 0.0 if smallest >= 0 else None
+
+
+def large_offset(voxels: np.ndarray) -> float:
+    """What to take off before grey levels become float32, so that their differences survive; 0 where they do anyway.
+
+    float32 holds 24 bits: of levels near 2**30, or of a frequency near 127.74 MHz, it keeps steps of 64 and 8 only.
+
+    Args:
+        voxels: finite.
+
+    Returns:
+        The middle of their range, where that is far from 0 compared with the range; a whole number for integers.
+    """
+    if voxels.dtype.itemsize <= 2 or voxels.size == 0:
+        return 0.0
+    low, high = float(voxels.min()), float(voxels.max())
+    if max(abs(low), abs(high)) <= _FAR_OFF * (high - low):
+        return 0.0
+    middle = low + (high - low) / 2
+    return float(np.rint(middle)) if voxels.dtype.kind in "iu" else middle
 
 
 def cast_like(values: np.ndarray, dtype: np.dtype | type) -> np.ndarray:

@@ -32,7 +32,8 @@ _MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 _UNITS = {1: "metres", 3: "micrometres"}
 _SECONDS = {0: 1.0, 8: 1.0, 16: 1e-3, 24: 1e-6}
 _HEADER_BYTES = {1: 348, 2: 540}
-_APART_MM = 1e-3
+_APART = 0.1
+"""Of a voxel, by which the forms may differ without a word: quaternions of one precision, shear of a gantry."""
 _OFF_SCALE = 0.01
 _FIELDS: dict[int, dict[str, tuple[str, int]]] = {
     1: {
@@ -223,11 +224,11 @@ def _doubts(path: Path, forms: NiftiForms, pixdim: np.ndarray, shape: tuple[int,
         )
         return ["the header has neither sform nor qform: the orientation is taken as 3D Slicer does", *made_up]
     notes = []
-    gap = forms.gap(shape[-3:])
-    if gap > _APART_MM:
-        notes.append(f"the header's sform and qform disagree by up to {gap:.3g} mm: the {taken} is taken")
     assert forms.affine is not None
     spacing = np.linalg.norm(forms.affine[:3, :3], axis=0)
+    gap = forms.gap(shape[-3:])
+    if gap > _APART * spacing.min():
+        notes.append(f"the header's sform and qform disagree by up to {gap:.3g} mm: the {taken} is taken")
     off = _said(pixdim) & (np.abs(spacing - pixdim) > _OFF_SCALE * spacing)
     if off[np.array(shape[:0:-1]) > 1].any():
         notes.append(
