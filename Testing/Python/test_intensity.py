@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from MedSRLib.volumes.intensity import IntensityScaling, cast_like, smallest_possible
+from MedSRLib.volumes.intensity import IntensityScaling, cast_like, smallest_possible, large_offset
 
 INTEGERS = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
 FLOATS = [np.float16, np.float32, np.float64]
@@ -138,3 +138,33 @@ def test_floats_are_only_cast() -> None:
     values = np.array([0.25, -1e10, 7.5], np.float32)
     np.testing.assert_array_equal(cast_like(values, np.float64), values)
     assert cast_like(values, np.float64).dtype == np.float64
+
+
+class TestLargeOffsets:
+    @pytest.mark.parametrize(
+        ("low", "width", "dtype"),
+        [(2**30, 2000, np.int32), (127.74e6 - 300, 600, np.float64), (1e9, 50, np.float64), (-3e5, 10, np.float32)],
+    )
+    def test_are_taken_off_so_that_float32_keeps_the_differences(self, low: float, width: float, dtype: type) -> None:
+        voxels = (low + width * np.linspace(0, 1, 1000)).astype(dtype)
+        offset = large_offset(voxels)
+        assert low <= offset <= low + width
+        kept = (voxels.astype(np.float64) - offset).astype(np.float32)
+        exact = voxels.astype(np.float64) - offset
+        assert np.abs(kept - exact).max() <= 1e-6 * width
+
+    @pytest.mark.parametrize(
+        "voxels",
+        [
+            np.arange(-1024, 3071, dtype=np.int16),
+            np.array([0, 4 * 10**9], np.uint32),
+            np.array([1e5, 2e5], np.float32),
+            np.array([60000, 60001], np.uint16),
+            np.zeros(0, np.float32),
+        ],
+    )
+    def test_are_none_where_float32_does(self, voxels: np.ndarray) -> None:
+        assert large_offset(voxels) == 0
+
+    def test_of_integers_are_whole_numbers(self) -> None:
+        assert large_offset(np.array([2**30, 2**30 + 5], np.int32)).is_integer()
