@@ -16,6 +16,8 @@ from MedSRLib.volumes.storage import write_atomically
 
 if TYPE_CHECKING:
     from MedSRLib.acquisition.operator import PointSpread
+    from MedSRLib.enhancement.enhancer import Enhanced, Progress
+    from MedSRLib.volumes.volume import Volume
 
 EXAMPLES = """examples:
   medsr enhance head.nii.gz head_x2.nii.gz
@@ -67,6 +69,11 @@ def add_enhance_options(parser: argparse.ArgumentParser) -> None:
         "--modality", choices=("CT", "MR", "US", "XR", "other"), help="of the input, where its file does not say"
     )
     parser.add_argument("--force", action="store_true", help="also take volumes that look like label maps or are blank")
+    parser.add_argument(
+        "--fill-nan",
+        action="store_true",
+        help="also take volumes with NaN outside a mask: it is put back in the result",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs (never the input)")
 
 
@@ -81,7 +88,7 @@ def _point_spread(text: str) -> PointSpread:
 
 def enhance_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments of ``enhance`` from the options of ``add_enhance_options``."""
-    names = ("model", "device", "precision", "fidelity", "consistency", "psf_fwhm", "factor", "force")
+    names = ("model", "device", "precision", "fidelity", "consistency", "psf_fwhm", "factor", "force", "fill_nan")
     return {name: getattr(arguments, name) for name in names}
 
 
@@ -91,6 +98,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="where to write the result")
     add_enhance_options(parser)
     parser.add_argument("--series", metavar="UID", help="which series of a DICOM folder: its UID or the end of it")
+    parser.add_argument(
+        "--frame",
+        type=int,
+        metavar="N",
+        help="one frame of a 4D file or series, counted from 1, or one of several views (default: every frame)",
+    )
     parser.add_argument(
         "--uncertainty",
         metavar="FILE",
@@ -111,7 +124,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Enhances one volume. Nothing is written before the whole result is there."""
-    from MedSRLib.volumes.files import read_volume, require_writable, write_volume
+    from MedSRLib.volumes.dicom_target import is_dicom_target
+    from MedSRLib.volumes.files import read_sequence, require_writable, write_volume
     from MedSRLib.volumes.mark import UNCERTAINTY, Mark
     from MedSRLib.volumes.source import Source
 
@@ -119,38 +133,47 @@ def run(arguments: argparse.Namespace) -> int:
     if len({path.absolute() for path in targets}) < len(targets):
         raise UsageError("the output, the uncertainty and the report need different files")
     allowed = {"overwrite": arguments.overwrite, "protected": [arguments.input]}
-    source = Source(arguments.input, arguments.series)
-    volume = read_volume(arguments.input, modality=arguments.modality, series=arguments.series)
+    source = Source(arguments.input, arguments.series, arguments.frame)
+    sequence = read_sequence(arguments.input, modality=arguments.modality, series=arguments.series)
+    sequence = sequence.chosen(arguments.frame, arguments.input)
     described = source.described()
-    for path in (arguments.output, arguments.uncertainty):
-        if path is not None:
-            require_writable(path, volume=volume, dicom=source.is_dicom, **allowed)
+    volumes = [path for path in (arguments.output, arguments.uncertainty) if path is not None]
+    to_dicom = source.is_dicom and any(is_dicom_target(path) for path in volumes)
+    if to_dicom and len(sequence) > 1:
+        raise UsageError(
+            f"a DICOM series is written of one of the {len(sequence)} frames: choose --frame, or a .nii.gz"
+        )
+    for path in volumes:
+        require_writable(path, volume=sequence.volumes[0], dicom=source.is_dicom, **allowed)
     if arguments.report is not None:
         require_target(arguments.report, ".json", overwrite=arguments.overwrite, inputs=[arguments.input])
 
     from MedSRLib.enhancement.enhancer import enhance
+    from MedSRLib.enhancement.frames import enhance_frames
+
+    options = enhance_options(arguments)
+
+    def enhance_one(volume: Volume, point_spread: PointSpread | None, progress: Progress | None) -> Enhanced:
+        given = {} if point_spread is None else {"psf_fwhm": point_spread}
+        wanted = {**options, **given, "uncertainty": arguments.uncertainty is not None, "roi": arguments.roi}
+        return enhance(volume, **wanted, progress=progress)
 
     with progress_bar("medsr") as progress:
-        enhanced = enhance(
-            volume,
-            **enhance_options(arguments),
-            uncertainty=arguments.uncertainty is not None,
-            roi=arguments.roi,
-            progress=progress,
-        )
+        enhanced = enhance_frames(sequence, enhance_one, progress=progress)
     names = {"input": str(arguments.input), "output": str(arguments.output)}
     report = {**names, **described, **enhanced.report}
     report["warnings"] = [*source.warnings(), *report["warnings"]]
-    wanted = [(enhanced.volume, arguments.output, Mark.of(report))]
+    wanted = [(enhanced.sequence, arguments.output, Mark.of(report))]
     if enhanced.uncertainty is not None:
         wanted.append((enhanced.uncertainty, arguments.uncertainty, Mark.of(report, UNCERTAINTY)))
-    template = source.template()
+    template = source.template() if to_dicom else None
     for result, path, mark in wanted:
         report["notes"] += write_volume(result, path, mark=mark, template=template, **allowed)
     text = json.dumps(report, indent=2, ensure_ascii=False)
     if arguments.report is not None:
-        write_atomically(arguments.report, f"{text}\n".encode())
-    for sentence in (*report["warnings"], *report["notes"]):
+        # A name that is no UTF-8 stands in JSON as the escape that JSON has for it.
+        write_atomically(arguments.report, f"{text}\n".encode("utf-8", "backslashreplace"))
+    for sentence in dict.fromkeys((*report["warnings"], *report["notes"])):
         print(f"medsr: {sentence}", file=sys.stderr)
     print(text if arguments.json else summary(report))
     return 0

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from MedSRLib import __version__
-from MedSRLib.commands.streams import flush_stdout, make_streams_safe
-from MedSRLib.errors import EnhancementCancelled, MedSRError, OutOfMemoryError
+from MedSRLib.commands.streams import make_streams_safe
+from MedSRLib.errors import EnhancementCancelled, MedSRError, OutOfMemoryError, OutputError
 
 COMMANDS = {
     "enhance": "turn one volume into a sharper one",
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = build_parser(chosen).parse_args(argv)
         command = importlib.import_module(f"MedSRLib.commands.{arguments.command}")
         code: int = command.run(arguments)
-        flush_stdout()
+        sys.stdout.flush()
         return code
     except MedSRError as error:
         print(f"medsr: {error}", file=sys.stderr)
@@ -65,6 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of a pipe, such as head, went away; the interpreter must not try to flush to it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # It may be stdout that is full: what waits for it is thrown away, not tried again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        what = error.filename or "what was to be printed is lost"
+        print(f"medsr: {what}: {error.strerror or error}: check the disk and its permissions", file=sys.stderr)
+        return OutputError.exit_code
     except KeyboardInterrupt:
         print("medsr: cancelled", file=sys.stderr)
         return EnhancementCancelled.exit_code

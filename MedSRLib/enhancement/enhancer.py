@@ -14,6 +14,7 @@ from MedSRLib import __version__
 from MedSRLib.acquisition.interpolation import back_project, interpolate
 from MedSRLib.acquisition.operator import PointSpread
 from MedSRLib.enhancement.extent import Box, assume_acquisition, plan_enhancement
+from MedSRLib.enhancement.preparation import Preparation
 from MedSRLib.enhancement.report import NOTICE, FidelityTally, domain_warnings
 from MedSRLib.errors import EnhancementCancelled
 from MedSRLib.models.catalogue import Model, resolve_model
@@ -62,6 +63,7 @@ def enhance(
     psf_fwhm: PointSpread | None = None,
     factor: float | None = None,
     force: bool = False,
+    fill_nan: bool = False,
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
 ) -> Enhanced:
@@ -85,6 +87,7 @@ def enhance(
         factor: slices of the result for each slice of the input, "through-plane" models only; None makes slices as
             far apart as the pixels.
         force: also take volumes that look like label maps.
+        fill_nan: also take volumes with voxels that are NaN or infinite: these are filled for the work and put back.
         progress: called with a fraction 0..1 and a message.
         cancelled: asked before every tile.
 
@@ -97,12 +100,13 @@ def enhance(
     """
     from MedSRLib.enhancement.devices import resolve_device
 
-    require_enhanceable(volume, force=force)
+    prepared = Preparation.of(volume, fill_nan=fill_nan)
+    require_enhanceable(prepared.volume, force=force)
     chosen = model if isinstance(model, Model) else resolve_model(model, resolve_device(device).type)
     if fidelity is not None:
         chosen = replace(chosen, fidelity=fidelity)
     enhanced = run_generator(
-        volume,
+        prepared.volume,
         chosen.manifest,
         chosen.load_generator(),
         device=device,
@@ -116,7 +120,7 @@ def enhance(
         cancelled=cancelled,
     )
     enhanced.report["model"]["fidelity"] = 1.0 if chosen.fidelity is None else chosen.fidelity
-    return enhanced
+    return prepared.finish(enhanced)
 
 
 def run_generator(

@@ -1,7 +1,7 @@
 """Voxels that hold no measurement: padding around a CT, NaN outside a mask.
 
-The network and the projection would draw a bright ring where tissue meets -2000, and NaN would spread. So gaps are filled
-with what was measured nearest to them, and are put back at the new grid when the volume is done.
+The network and the projection would draw a bright ring where tissue meets -2000, and NaN would spread. So gaps are
+filled with what was measured nearest to them, and are put back at the new grid when the volume is done.
 """
 
 from __future__ import annotations

@@ -41,6 +41,21 @@ class VolumeSequence:
     def __len__(self) -> int:
         return len(self.volumes)
 
+    def chosen(self, frame: int | None, source: object) -> VolumeSequence:
+        """The frames to work on: the one that is asked for, or all of them.
+
+        Args:
+            frame, source: as for ``choose``.
+
+        Raises:
+            UsageError: there is no frame of that number.
+            InputError: they are of several kinds, and none is chosen.
+        """
+        if frame is None and self.of_one_kind:
+            return self
+        volume = self.choose(frame, source)
+        return VolumeSequence((volume,), ("" if frame is None else self.names[frame - 1],))
+
     def choose(self, frame: int | None, source: object) -> Volume:
         """One volume of the sequence.
 

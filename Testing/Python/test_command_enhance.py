@@ -15,14 +15,28 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from conftest import OBLIQUE, make_tiny_model
+from image_fixtures import oblique, write_nifti
 
+from MedSRLib.acquisition.operator import PointSpread
 from MedSRLib.commands.main import main
-from MedSRLib.volumes.files import read_volume, write_volume
+from MedSRLib.enhancement.enhancer import Enhanced, Progress
+from MedSRLib.enhancement.frames import enhance_frames
+from MedSRLib.volumes.files import read_sequence, read_volume, write_volume
 from MedSRLib.volumes.geometry import field_of_view_corners
 from MedSRLib.volumes.volume import Volume
 
 pytestmark = pytest.mark.usefixtures("models_folder")
 MakeVolume = Callable[..., Volume]
+REPORT = {
+    "psf_fwhm": 1.2,
+    "psf_fwhm_source": "estimated",
+    "lr_consistency_rmse": 1.0,
+    "seconds": 1.0,
+    "tiles": 1,
+    "tiles_skipped": 0,
+    "warnings": [],
+    "notes": [],
+}
 
 
 def write_voxels(path: Path, voxels: np.ndarray, *, vector: bool = False) -> Path:
@@ -122,9 +136,109 @@ def test_a_colour_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     fails(capsys, [path, tmp_path / "out.nrrd"], 3, "colour.nrrd")
 
 
-def test_an_image_of_four_axes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = write_voxels(tmp_path / "frames.nii.gz", noise(2, 3, 20, 20))
-    fails(capsys, [path, tmp_path / "out.nrrd"], 3, "frames.nii.gz")
+class TestFrames:
+    @pytest.fixture
+    def frames(self, tmp_path: Path) -> Path:
+        """A time series of three frames, the third one twice as bright, 2.5 s apart."""
+        one = noise(3, 20, 24)
+        return write_nifti(tmp_path / "frames.nii.gz", np.stack([one, one + 50, 2 * one]), sform=oblique(), step=2.5)
+
+    @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
+    def test_every_frame_is_enhanced_into_one_4d_output(self, frames: Path, tmp_path: Path, suffix: str) -> None:
+        output, spread, report = tmp_path / f"out{suffix}", tmp_path / f"spread{suffix}", tmp_path / "out.json"
+        arguments = ["--model", "tiny-x2", "--uncertainty", str(spread), "--report", str(report)]
+        assert main(["enhance", str(frames), str(output), *arguments]) == 0
+        low, high = read_sequence(frames), read_sequence(output)
+        assert len(high) == len(read_sequence(spread)) == 3
+        for one, other in zip(low.volumes, high.volumes, strict=True):
+            assert other.shape == (3, 40, 48)
+            blocks = other.voxels.reshape(3, 20, 2, 24, 2).mean(axis=(2, 4))
+            assert np.abs(blocks - one.voxels).mean() < 0.1 * np.ptp(one.voxels)
+            corners = [field_of_view_corners(volume.affine, volume.shape) for volume in (one, other)]
+            assert np.abs(corners[0] - corners[1]).max() < 1e-4
+        if suffix == ".nii.gz":
+            assert high.step == pytest.approx(2.5)
+        content = json.loads(report.read_text())
+        assert len(content["frames"]) == 3
+        assert content["lr_consistency_rmse"] == max(frame["lr_consistency_rmse"] for frame in content["frames"])
+
+    def test_one_frame_is_chosen_by_its_number(self, frames: Path, tmp_path: Path) -> None:
+        for output, arguments in (("all.nrrd", []), ("third.nrrd", ["--frame", "3"])):
+            more = ["--model", "tiny-x2", "--psf-fwhm", "1", *arguments]
+            assert main(["enhance", str(frames), str(tmp_path / output), *more]) == 0
+        third = read_volume(tmp_path / "third.nrrd").voxels
+        np.testing.assert_array_equal(third, read_sequence(tmp_path / "all.nrrd").volumes[2].voxels)
+
+    @pytest.mark.parametrize("frame", ["0", "4", "-1"])
+    def test_a_frame_that_is_not_there(
+        self, frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], frame: str
+    ) -> None:
+        fails(capsys, [frames, tmp_path / "out.nrrd", "--frame", frame], 2, "3 frames, numbered from 1")
+
+    def test_progress_runs_once_over_all_frames(self, frames: Path) -> None:
+        told: list[tuple[float, str]] = []
+
+        def enhance_one(volume: Volume, spread: PointSpread | None, progress: Progress | None) -> Enhanced:
+            assert progress is not None
+            progress(0.5, "half")
+            progress(1.0, "whole")
+            return Enhanced(volume, {**REPORT, "psf_fwhm": 1.2 if spread is None else 9.0})
+
+        sequence = read_sequence(frames)
+        enhance_frames(sequence, enhance_one, progress=lambda fraction, message: told.append((fraction, message)))
+        assert [fraction for fraction, _ in told] == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
+        assert told[2][1] == "frame 2 of 3: half"
+
+    def test_the_other_frames_are_told_the_point_spread_of_the_first(self, frames: Path) -> None:
+        given: list[PointSpread | None] = []
+
+        def enhance_one(volume: Volume, spread: PointSpread | None, progress: Progress | None) -> Enhanced:
+            given.append(spread)
+            return Enhanced(volume, REPORT)
+
+        enhance_frames(read_sequence(frames), enhance_one)
+        assert given == [None, 1.2, 1.2]
+
+
+def test_nan_outside_a_mask_is_filled_where_that_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    voxels = noise(3, 20, 24).astype(np.float32)
+    voxels[:, :5] = np.nan
+    path, output = write_voxels(tmp_path / "masked.nrrd", voxels), tmp_path / "out.nrrd"
+    fails(capsys, [path, output, "--model", "tiny-x2"], 3, "NaN", "--fill-nan")
+    assert main(["enhance", str(path), str(output), "--model", "tiny-x2", "--fill-nan"]) == 0
+    assert "put back as they were" in capsys.readouterr().err
+    np.testing.assert_array_equal(np.isnan(read_volume(output).voxels), np.kron(np.isnan(voxels), np.ones((1, 2, 2))))
+
+
+@pytest.mark.parametrize(
+    ("low", "width", "dtype"), [(2**30, 2000, np.int32), (127.74e6, 600, np.float64), (1e9, 50, np.float64)]
+)
+def test_grey_levels_far_from_nought_keep_their_differences(
+    tmp_path: Path, smooth_volume: MakeVolume, low: float, width: float, dtype: type
+) -> None:
+    shape = smooth_volume(dtype=np.float64)
+    unit = (shape.voxels - shape.voxels.min()) / np.ptp(shape.voxels)
+    near = shape.with_voxels((width * unit).astype(dtype if dtype == np.float64 else np.int32))
+    far = shape.with_voxels((low + near.voxels).astype(dtype))
+    results = []
+    for name, volume in (("near", near), ("far", far)):
+        write_volume(volume, tmp_path / f"{name}.nrrd")
+        arguments = ["--model", "tiny-x2", "--report", str(tmp_path / f"{name}.json")]
+        assert main(["enhance", str(tmp_path / f"{name}.nrrd"), str(tmp_path / f"{name}2.nrrd"), *arguments]) == 0
+        results.append(read_volume(tmp_path / f"{name}2.nrrd").voxels)
+    assert results[1].dtype == dtype
+    assert np.abs(results[1] - low - results[0]).mean() < 0.01 * width
+    assert json.loads((tmp_path / "far.json").read_text())["lr_consistency_percent"] < 5
+
+
+@pytest.mark.parametrize(("scale", "word"), [(1e60, "too large"), (1e-44, "too small")])
+def test_grey_levels_that_float32_does_not_hold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], scale: float, word: str
+) -> None:
+    path = write_voxels(tmp_path / "extreme.nrrd", noise(3, 20, 24) * scale)
+    fails(capsys, [path, tmp_path / "out.nrrd", "--model", "tiny-x2"], 3, word)
 
 
 def test_one_slice_for_a_through_plane_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

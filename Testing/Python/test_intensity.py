@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from MedSRLib.volumes.intensity import IntensityScaling, cast_like, smallest_possible, large_offset
+from MedSRLib.volumes.intensity import IntensityScaling, cast_like, large_offset, smallest_possible
 
 INTEGERS = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
 FLOATS = [np.float16, np.float32, np.float64]

@@ -81,7 +81,11 @@ class TestNrrdPlace:
     @pytest.mark.parametrize(("unit", "factor"), [("um", 1e-3), ("microns", 1e-3), ("m", 1e3), ("cm", 10), ("mm", 1)])
     def test_units_become_millimetres(self, tmp_path: Path, unit: str, factor: float) -> None:
         spaced = write_nrrd(
-            tmp_path / "a.nrrd", noise(3, 4, 5), "space: RAS", *place(oblique()), f'space units: "{unit}" "{unit}" "{unit}"'
+            tmp_path / "a.nrrd",
+            noise(3, 4, 5),
+            "space: RAS",
+            *place(oblique()),
+            f'space units: "{unit}" "{unit}" "{unit}"',
         )
         np.testing.assert_allclose(read_volume(spaced).affine[:3], oblique()[:3] * factor, rtol=1e-12)
         plain = write_nrrd(
@@ -94,7 +98,9 @@ class TestNrrdPlace:
         path = write_nrrd(tmp_path / "a.nrrd", noise(3, 4, 5), "spacings: 1 1 1", 'units: "ell" "ell" "ell"')
         assert any("'ell' is not known" in note for note in read_volume(path).notes)
 
-    @pytest.mark.parametrize("axes", ["(nan,0,0) (0,1,0) (0,0,1)", "(1,0,0) (1,0,0) (0,0,1)", "(0,0,0) (0,1,0) (0,0,1)"])
+    @pytest.mark.parametrize(
+        "axes", ["(nan,0,0) (0,1,0) (0,0,1)", "(1,0,0) (1,0,0) (0,0,1)", "(0,0,0) (0,1,0) (0,0,1)"]
+    )
     def test_axes_that_place_nothing_are_refused(self, tmp_path: Path, axes: str) -> None:
         path = write_nrrd(tmp_path / "a.nrrd", noise(3, 4, 5), "space: RAS", f"space directions: {axes}")
         assert "a.nrrd gives no affine" in refused(path)
@@ -120,7 +126,9 @@ class TestNrrdVoxels:
         path = write_nrrd(tmp_path / "a.nrrd", noise(3, 4, 5), "line skip: 2", before=b"one\ntwo\n")
         np.testing.assert_array_equal(read_volume(path).voxels, noise(3, 4, 5))
 
-    @pytest.mark.parametrize("data_file", ["LIST\ns0.raw\ns1.raw\ns2.raw", "s%d.raw 0 2 1", "LIST 2\ns0.raw\ns1.raw\ns2.raw"])
+    @pytest.mark.parametrize(
+        "data_file", ["LIST\ns0.raw\ns1.raw\ns2.raw", "s%d.raw 0 2 1", "LIST 2\ns0.raw\ns1.raw\ns2.raw"]
+    )
     def test_slices_in_files_of_their_own(self, tmp_path: Path, data_file: str) -> None:
         for k, one in enumerate(noise(3, 4, 5)):
             (tmp_path / f"s{k}.raw").write_bytes(one.tobytes())
@@ -231,7 +239,9 @@ class TestMetaImage:
         )
         np.testing.assert_array_equal(read_volume(path).voxels, noise(3, 4, 5))
 
-    @pytest.mark.parametrize("data_file", ["LIST\ns0.raw\ns1.raw\ns2.raw", "LIST 2D\ns0.raw\ns1.raw\ns2.raw", "s%d.raw 0 2 1"])
+    @pytest.mark.parametrize(
+        "data_file", ["LIST\ns0.raw\ns1.raw\ns2.raw", "LIST 2D\ns0.raw\ns1.raw\ns2.raw", "s%d.raw 0 2 1"]
+    )
     def test_slices_in_files_of_their_own(self, tmp_path: Path, data_file: str) -> None:
         for k, one in enumerate(noise(3, 4, 5)):
             (tmp_path / f"s{k}.raw").write_bytes(one.tobytes())
