@@ -17,7 +17,17 @@ from MedSRLib.volumes.source import data_files
 
 _LONGEST_DESCRIPTION = 60
 _SHORT_UID = 12
-_LABEL_TAGS = ["SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Rows", "Columns"]
+_LABEL_TAGS = [
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "SeriesDescription",
+    "Rows",
+    "Columns",
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+]
+_SHORTEST_NAME = 3
 
 
 @dataclass(frozen=True)
@@ -175,10 +185,20 @@ def _label(tags: Any, uid: str) -> str:
             text = str(tags.get(name) or "")
         except (ValueError, TypeError):
             text = ""
+        text = _without_patient(text, tags)
         words.append(re.sub(r"[^\w.-]+", "_", text)[:_LONGEST_DESCRIPTION].strip("._-"))
     number, description = words
     known = [f"{int(number):03d}"] if number.isdecimal() else []
     return "-".join([*known, *([description] if description else [])]) or short_uid(uid)
+
+
+def _without_patient(text: str, tags: Any) -> str:
+    """A text without the words that tell who the patient is: it names files and stands in the journal."""
+    for name in ("PatientName", "PatientID", "PatientBirthDate"):
+        for word in re.split(r"[\W_]+", str(tags.get(name) or "")):
+            if len(word) >= _SHORTEST_NAME:
+                text = re.sub(re.escape(word), "", text, flags=re.IGNORECASE)
+    return text
 
 
 def short_uid(uid: str) -> str:

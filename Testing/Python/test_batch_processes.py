@@ -235,7 +235,7 @@ class TestInSlicer:
         for output in (folder / "one", folder / "two"):
             assert sorted(path.name for path in output.iterdir()) == ["a.nrrd", journal.SUMMARY, journal.JOURNAL]
             assert rows(output)["a.nrrd"]["state"] == "done"
-        assert "cannot be read" in rows(folder / "one")["b.nrrd"]["error"]
+        assert "not a NRRD file" in rows(folder / "one")["b.nrrd"]["error"]
 
     def test_messages_begin_with_medsr_so_that_slicers_own_can_be_told_apart(self, session: tuple) -> None:
         stderr = session[2].stderr
