@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 
 demo: $(VENV)/.demo
 	mkdir -p demo
-	$(BIN)/medsr enhance $(SAMPLE)/mr_t1_head_1.5mm.nrrd demo/enhanced.nrrd --modality MR --psf-fwhm 1 \
+	$(BIN)/medsr enhance $(SAMPLE)/mr_t1_head_1.5mm.nrrd demo/enhanced.nrrd --modality MR --point-spread 1 \
 		--report demo/report.json --overwrite
 	$(BIN)/medsr compare $(SAMPLE)/mr_t1_head_1.5mm.nrrd bspline bspline-ibp demo/enhanced.nrrd \
 		--reference $(SAMPLE)/mr_t1_head_0.75mm.nrrd --png demo/comparison.png --overwrite

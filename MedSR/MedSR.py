@@ -2,7 +2,6 @@
 """The MedSR module of 3D Slicer: what its panel and its logic are; the work is done by MedSRLib."""
 
 import enum
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -290,18 +289,14 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if not node:  # the scene was closed while packages were installed
             self.setProcessingState(ProcessingState.Idle)
             return
-        sequence = self.assessment.sequence if node.allFrames else None
         self.logic.process(
-            sequence or node.inputVolume,
+            (self.assessment.sequence if node.allFrames else None) or node.inputVolume,
             node.outputVolume,
             self.assessment.model,
             region=node.region,
-            device=self.devices.name,
-            fidelity=node.fidelity if self.ui.fidelitySlider.enabled else None,
-            consistency=node.consistency,
-            uncertainty=node.uncertainty and sequence is None,
             waitForCompletion=False,
             listener=self,
+            **self.assessment.options.to_json(),
         )
 
     def onProgress(self, fraction: float, message: str, secondsLeft: float | None) -> None:
@@ -315,20 +310,14 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onDone(self, output: Any) -> None:
         """Called when the result, a volume or a sequence, is in the scene."""
-        from MedSRLib.enhancement.estimate import remember_speed
-        from MedSRLib.scene.browsing import browser_of
+        from MedSRLib.scene.browsing import shown_volume
 
         self.setProcessingState(ProcessingState.Idle, _("Done: {name}").format(name=output.GetName()))
-        if output.IsA("vtkMRMLSequenceNode"):
-            _browser, volume = browser_of(output)
-            self.trust.put_in_views(volume, self._parameterNode.inputVolume)
-            return
-        report = json.loads(output.GetAttribute("MedSR.Report"))
-        self.devices.keep_used(report["device"])
-        if self.assessment.estimate is not None:
-            remember_speed(self.assessment.estimate, report)
-        self.trust.put_in_views(output, output.GetNodeReference("MedSR.Source"))
-        self._parameterNode.resultVolume = output
+        shown = shown_volume(output)
+        self.trust.put_in_views(shown, shown.GetNodeReference("MedSR.Source") if shown else None)
+        if shown:
+            self.assessment.learn(shown.GetAttribute("MedSR.Report"))
+            self._parameterNode.resultVolume = shown
 
     def onError(self, sentence: str, log: str = "") -> None:
         """Called when the job has failed; the scene is as it was."""
@@ -377,15 +366,11 @@ class MedSRLogic(ScriptedLoadableModuleLogic):
         model: str = "auto",
         *,
         region: Any = None,
-        device: str = "auto",
-        precision: str = "auto",
-        fidelity: float | None = None,
-        consistency: bool = True,
-        uncertainty: bool = False,
         progress: Callable[[float, str], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
         waitForCompletion: bool = True,
         listener: Any = None,
+        **options: Any,
     ) -> Any:
         """Makes a volume sharper; the scene changes on success only. Needs no widget, view or answer from a user.
 
@@ -393,41 +378,28 @@ class MedSRLogic(ScriptedLoadableModuleLogic):
         :param outputVolume: volume node to overwrite; None for a new one
         :param model: name of an installed model, folder of a model, or "auto"
         :param region: ROI node, to enhance what lies in its box; None for all of it
-        :param device: "auto", "cpu", "cuda", "cuda:N" or "mps"
-        :param precision: "auto", "float32", "float16" or "bfloat16"
-        :param fidelity: 1 faithful, 0 pleasing, for models that offer both; None for faithful
-        :param consistency: project the result onto volumes that agree with the input
-        :param uncertainty: also make a map that the result refers to as "MedSR.Uncertainty"; not for a sequence
         :param progress: called with a fraction 0..1 and a message (while waiting)
         :param cancelled: asked at every tile; true raises EnhancementCancelled (while waiting)
         :param waitForCompletion: compute here and return the result. If false, compute in another process and return
             None at once; Slicer's event loop then tells the listener
         :param listener: a JobListener (while not waiting)
+        :param options: of MedSRLib.Options, by name: device, precision, fidelity, consistency, uncertainty,
+            point_spread, factor, ...; an uncertainty map is what the result refers to as "MedSR.Uncertainty"
         :return: the new node, of the input's kind; an output volume that was given is returned itself
-        :raises ValueError: input, output, region or model cannot be used; says what to do
+        :raises ValueError: input, output, region, model or an option cannot be used; says what to do
         :raises MedSRError: packages are missing, or memory ran out; says what to do
         """
         from MedSRLib.errors import InputError, ModelError, UsageError
 
-        options = {"device": device, "precision": precision, "fidelity": fidelity, "consistency": consistency}
-        isSequence = inputVolume is not None and inputVolume.IsA("vtkMRMLSequenceNode")
-        if isSequence and (outputVolume is not None or uncertainty):
-            raise ValueError("a sequence gives a new sequence without uncertainty maps: ask for neither of these")
-        if not isSequence:
-            options["uncertainty"] = uncertainty
         try:
             if not waitForCompletion:
                 self._backgroundJobs().start(inputVolume, outputVolume, model, region, options, listener)
                 return None
             self._requirePackages()
-            options.update(roi_node=region, progress=progress, cancelled=cancelled)
-            if isSequence:
-                from MedSRLib.scene.sequences import process_sequence
-
-                return process_sequence(inputVolume, model, **options)
             from MedSRLib.scene.process import process
 
-            return process(inputVolume, outputVolume, model, **options)
+            told = {"roi_node": region, "progress": progress, "cancelled": cancelled}
+            return process(inputVolume, outputVolume, model, **told, **options)
         except (InputError, ModelError, UsageError) as error:
             raise ValueError(str(error)) from error
 

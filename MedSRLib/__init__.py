@@ -17,8 +17,12 @@ _EXPORTS = {
     "upsampled_affine": "MedSRLib.volumes.geometry",
     "IntensityScaling": "MedSRLib.volumes.intensity",
     "AcquisitionModel": "MedSRLib.acquisition.operator",
-    "Enhanced": "MedSRLib.enhancement.enhancer",
+    "Input": "MedSRLib.enhancement.request",
+    "Options": "MedSRLib.enhancement.request",
+    "Enhanced": "MedSRLib.enhancement.result",
+    "FidelityReport": "MedSRLib.enhancement.result",
     "enhance": "MedSRLib.enhancement.enhancer",
+    "enhance_all": "MedSRLib.enhancement.enhancer",
     "MedSRError": "MedSRLib.errors",
     "EnhancementCancelled": "MedSRLib.errors",
 }

@@ -3,7 +3,8 @@
 python card_figures.py MODEL_FOLDER EVALUATION.json [--robustness UNTOLD.json ...]
 
 EVALUATION.json: "medsr evaluate REFERENCE... --task T --methods all --json EVALUATION.json", the model among the models
-and subjects that it was not trained on. UNTOLD.json: the same with --untold and another --psf-fwhm or --profile each.
+and subjects that it was not trained on. UNTOLD.json: the same with --untold and another
+--point-spread or --profile each.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def _robustness(contents: list[dict[str, Any]], model: str) -> list[str]:
     rows = []
     for content in contents:
         kspace = content["profile"] == "kspace"
-        truth = "k-space truncation" if kspace else f"{content['profile']} of {content['psf_fwhm']:g} voxels"
+        truth = "k-space truncation" if kspace else f"{content['profile']} of {content['point_spread']:g} voxels"
         for volume in content["volumes"]:
             scores = _by_name(volume)
             figures = [f"{scores[name]['psnr']:.2f}" for name in (PLAIN, BASELINE, model)]

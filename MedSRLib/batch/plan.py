@@ -12,6 +12,7 @@ from typing import Any
 from MedSRLib.batch.discover import Study, find_studies, short_uid
 from MedSRLib.batch.history import History, is_of_this_input, is_there, other_options, size_of
 from MedSRLib.batch.journal import JOURNAL, read_journal
+from MedSRLib.enhancement.request import Options
 from MedSRLib.errors import UsageError
 from MedSRLib.models.catalogue import Model
 from MedSRLib.volumes.itk import NIFTI
@@ -32,18 +33,16 @@ class Settings:
 
     Args:
         model: resolved once, so that all studies get the same.
-        options: keyword arguments of ``enhance`` beside the model.
+        options: of every enhancement; with uncertainty, it is written beside each output.
         modality: of the inputs, or None for what their files say.
-        uncertainty: also write the uncertainty beside each output.
         report: also write the fidelity report beside each output.
         format: one of ``FORMATS``, or None: image files keep theirs, DICOM becomes NIfTI. With "dicom" image files keep
             theirs too, as DICOM is only made of DICOM.
     """
 
     model: Model
-    options: Mapping[str, Any]
+    options: Options
     modality: str | None = None
-    uncertainty: bool = False
     report: bool = False
     format: str | None = None
 
@@ -53,9 +52,8 @@ class Settings:
         return {
             "model": self.model.title,
             "sha256": {name: entry["sha256"] for name, entry in manifest.weights.items()},
-            **{name: value for name, value in self.options.items() if name not in _NO_EFFECT_ON_VOXELS},
+            **{name: value for name, value in self.options.to_json().items() if name not in _NO_EFFECT_ON_VOXELS},
             "modality": self.modality,
-            "uncertainty": self.uncertainty,
             "report": self.report,
             "format": self.format,
         }
@@ -88,7 +86,7 @@ class Task:
         """
         suffix = suffix or self.suffix
         files = {"volume": self.stem if self.stem.lower().endswith(suffix) else self.stem + suffix}
-        if settings.uncertainty:
+        if settings.options.uncertainty:
             files["uncertainty"] = f"{self.stem}.uncertainty{suffix}"
         if settings.report:
             files["report"] = f"{self.stem}.report.json"

@@ -10,11 +10,13 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from MedSRLib.batch.history import size_of
 from MedSRLib.batch.plan import Settings, Task
+from MedSRLib.enhancement.request import Input
 from MedSRLib.errors import EnhancementCancelled, MedSRError, OutputError, UsageError
 from MedSRLib.volumes.dicom_target import put_folder, require_dicom_target, write_dicom
 from MedSRLib.volumes.files import read_volume, require_writable, write_volume
@@ -23,7 +25,7 @@ from MedSRLib.volumes.source import Source
 from MedSRLib.volumes.storage import write_atomically
 
 if TYPE_CHECKING:
-    from MedSRLib.enhancement.enhancer import Progress
+    from MedSRLib.progress import Cancelled, Progress
     from MedSRLib.volumes.volume import Volume
 
 
@@ -33,7 +35,7 @@ def process_study(
     output: Path,
     *,
     progress: Progress | None = None,
-    cancelled: Callable[[], bool],
+    cancelled: Cancelled,
 ) -> dict[str, Any]:
     """Enhances one study; whatever goes wrong is in the answer, not raised.
 
@@ -77,9 +79,9 @@ def staging_folder(task: Task, settings: Settings, output: Path) -> Path:
 
 
 def _process(
-    task: Task, settings: Settings, output: Path, progress: Progress | None, cancelled: Callable[[], bool]
+    task: Task, settings: Settings, output: Path, progress: Progress | None, cancelled: Cancelled
 ) -> dict[str, Any]:
-    from MedSRLib.enhancement.enhancer import enhance
+    from MedSRLib.enhancement.enhancer import enhance_all
 
     volume = read_volume(task.study.source, modality=settings.modality, series=task.study.series or None)
     source = Source(task.study.source, task.study.series or None)
@@ -91,16 +93,10 @@ def _process(
         names = task.files(settings, _suitable_suffix(task, volume, staging))
         for kind, name in names.items():
             _require_free(kind, output / name, task, volume)
-        enhanced = enhance(
-            volume,
-            settings.model,
-            **settings.options,
-            uncertainty=settings.uncertainty,
-            progress=progress,
-            cancelled=cancelled,
-        )
-        report = {**described, **enhanced.report}
-        report["warnings"] = [*source.warnings(), *report["warnings"]]
+        results = enhance_all([Input(volume)], settings.model, settings.options, progress=progress, cancelled=cancelled)
+        enhanced = next(results)
+        fidelity = replace(enhanced.report, warnings=(*source.warnings(), *enhanced.report.warnings))
+        report = {**described, **fidelity.to_json()}
         for kind, name in names.items():
             path = staging / Path(name).name
             if kind == "report":

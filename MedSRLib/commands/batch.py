@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from MedSRLib.commands.enhance import add_enhance_options, enhance_options
+from MedSRLib.commands.enhance import add_input_options
+from MedSRLib.commands.options import add_options, read_options
 from MedSRLib.commands.progress import progress_bar
 from MedSRLib.errors import EnhancementCancelled, UsageError
 
@@ -51,12 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="skip what an earlier run of this batch completed")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
-    add_enhance_options(parser)
-    parser.add_argument(
-        "--uncertainty",
-        action="store_true",
-        help="also write X.uncertainty.* beside each output (8 times as long, 4 times through-plane)",
-    )
+    add_options(parser)
+    add_input_options(parser)
     parser.add_argument("--report", action="store_true", help="also write X.report.json beside each output")
     parser.add_argument(
         "--format",
@@ -118,18 +115,14 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
         ModelError: the model is unknown, damaged, or has no weights for that fidelity.
     """
     from MedSRLib.batch.plan import Settings
-    from MedSRLib.enhancement.devices import resolve_device, resolve_precision
-    from MedSRLib.enhancement.extent import require_factor, require_point_spread
+    from MedSRLib.enhancement.devices import resolve_device
     from MedSRLib.models.catalogue import resolve_model
 
-    options = enhance_options(arguments)
-    device = resolve_device(options["device"])
-    resolve_precision(options["precision"], device)
-    model = resolve_model(options.pop("model"), device.type)
-    model.load_generator(fidelity=options["fidelity"])
-    require_factor(model.manifest, options["factor"])
-    require_point_spread(model.manifest, options["psf_fwhm"])
-    return Settings(model, options, arguments.modality, arguments.uncertainty, arguments.report, arguments.format)
+    options = read_options(arguments)
+    model = resolve_model(arguments.model, resolve_device(options.device).type)
+    options.check(model.manifest)
+    model.load_generator(fidelity=options.fidelity)
+    return Settings(model, options, arguments.modality, arguments.report, arguments.format)
 
 
 def describe(plan: Plan, workers: int) -> list[str]:
@@ -145,7 +138,7 @@ def describe(plan: Plan, workers: int) -> list[str]:
         f"{len(plan.complete)} complete, {f'{len(plan.refused)} refused, ' if plan.refused else ''}"
         f"{len(plan.tasks)} to do",
         f"  model  {manifest.name} {manifest.version}, factors {manifest.factors_text}",
-        f"  device {device_label(resolve_device(plan.settings.options['device']))}{processes}",
+        f"  device {device_label(resolve_device(plan.settings.options.device))}{processes}",
         f"  output {plan.output}",
     ]
     if plan.output.resolve().is_relative_to(plan.source.resolve()):

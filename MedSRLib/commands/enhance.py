@@ -5,19 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from MedSRLib.commands.options import add_options, read_options
 from MedSRLib.commands.progress import progress_bar
 from MedSRLib.commands.targets import require_target
+from MedSRLib.enhancement.request import Input
+from MedSRLib.enhancement.result import FidelityReport
 from MedSRLib.errors import UsageError
 from MedSRLib.volumes.storage import write_atomically
-
-if TYPE_CHECKING:
-    from MedSRLib.acquisition.operator import PointSpread
-    from MedSRLib.enhancement.enhancer import Enhanced, Progress
-    from MedSRLib.volumes.volume import Volume
 
 EXAMPLES = """examples:
   medsr enhance head.nii.gz head_x2.nii.gz
@@ -32,71 +29,20 @@ holds nothing but a series that MedSR made.
 The result keeps the input's grey levels, data type and field of view. It is not for primary diagnosis."""
 
 
-def add_enhance_options(parser: argparse.ArgumentParser) -> None:
-    """The options that ``medsr enhance`` and ``medsr batch`` share; ``enhance_options`` reads them back."""
-    parser.add_argument("--model", default="auto", metavar="NAME", help="a model's name or folder (default: auto)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
-    parser.add_argument(
-        "--precision", default="auto", choices=("auto", "float32", "float16", "bfloat16"), help="of the generator"
-    )
-    parser.add_argument(
-        "--fidelity",
-        type=float,
-        metavar="0..1",
-        help="1: faithful; 0: crisp, for models that hold perceptual weights (default: 1)",
-    )
-    parser.add_argument(
-        "--no-consistency",
-        dest="consistency",
-        action="store_false",
-        help="leave out the projection that makes the result agree with the input",
-    )
-    parser.add_argument(
-        "--psf-fwhm",
-        type=_point_spread,
-        metavar="W",
-        help="point-spread width of the input in its own voxels, or kspace for MR of truncated k-space, where it is "
-        "known (default: estimated in-plane, the model's along the slice axis where the file does not say how thick "
-        "slices are)",
-    )
-    parser.add_argument(
-        "--factor",
-        type=float,
-        metavar="K",
-        help="slices made of each slice by an isotropic model (default: as many as make voxels isotropic)",
-    )
+def add_input_options(parser: argparse.ArgumentParser) -> None:
+    """What ``medsr enhance`` and ``medsr batch`` say of inputs and outputs alike."""
     parser.add_argument(
         "--modality", choices=("CT", "MR", "US", "XR", "other"), help="of the input, where its file does not say"
     )
-    parser.add_argument("--force", action="store_true", help="also take volumes that look like label maps or are blank")
-    parser.add_argument(
-        "--fill-nan",
-        action="store_true",
-        help="also take volumes with NaN outside a mask: it is put back in the result",
-    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs (never the input)")
-
-
-def _point_spread(text: str) -> PointSpread:
-    if text == "kspace":
-        return "kspace"
-    with suppress(ValueError):
-        if 0 < float(text) < float("inf"):
-            return float(text)
-    raise argparse.ArgumentTypeError("must be a positive number or kspace: leave it out where it is not known")
-
-
-def enhance_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Keyword arguments of ``enhance`` from the options of ``add_enhance_options``."""
-    names = ("model", "device", "precision", "fidelity", "consistency", "psf_fwhm", "factor", "force", "fill_nan")
-    return {name: getattr(arguments, name) for name in names}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``medsr enhance``."""
     parser.add_argument("input", metavar="INPUT", type=Path, help="the volume to enhance")
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="where to write the result")
-    add_enhance_options(parser)
+    add_options(parser, without=("uncertainty",))
+    add_input_options(parser)
     parser.add_argument("--series", metavar="UID", help="which series of a DICOM folder: its UID or the end of it")
     parser.add_argument(
         "--frame",
@@ -148,21 +94,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.report is not None:
         require_target(arguments.report, ".json", overwrite=arguments.overwrite, inputs=[arguments.input])
 
-    from MedSRLib.enhancement.enhancer import enhance
-    from MedSRLib.enhancement.frames import enhance_frames
+    from MedSRLib.enhancement.enhancer import enhance_all
+    from MedSRLib.enhancement.frames import join_frames
 
-    options = enhance_options(arguments)
-
-    def enhance_one(volume: Volume, point_spread: PointSpread | None, progress: Progress | None) -> Enhanced:
-        given = {} if point_spread is None else {"psf_fwhm": point_spread}
-        wanted = {**options, **given, "uncertainty": arguments.uncertainty is not None, "roi": arguments.roi}
-        return enhance(volume, **wanted, progress=progress)
-
+    options = read_options(arguments, uncertainty=arguments.uncertainty is not None)
     with progress_bar("medsr") as progress:
-        enhanced = enhance_frames(sequence, enhance_one, progress=progress)
-    names = {"input": str(arguments.input), "output": str(arguments.output)}
-    report = {**names, **described, **enhanced.report}
-    report["warnings"] = [*source.warnings(), *report["warnings"]]
+        results = enhance_all(
+            [Input(volume, arguments.roi) for volume in sequence.volumes], arguments.model, options, progress=progress
+        )
+        enhanced = join_frames(sequence, results)
+    fidelity = replace(enhanced.report, warnings=(*source.warnings(), *enhanced.report.warnings))
+    report = {"input": str(arguments.input), "output": str(arguments.output), **described, **fidelity.to_json()}
     wanted = [(enhanced.sequence, arguments.output, Mark.of(report))]
     if enhanced.uncertainty is not None:
         wanted.append((enhanced.uncertainty, arguments.uncertainty, Mark.of(report, UNCERTAINTY)))
@@ -175,22 +117,19 @@ def run(arguments: argparse.Namespace) -> int:
         write_atomically(arguments.report, f"{text}\n".encode("utf-8", "backslashreplace"))
     for sentence in dict.fromkeys((*report["warnings"], *report["notes"])):
         print(f"medsr: {sentence}", file=sys.stderr)
-    print(text if arguments.json else summary(report))
+    print(text if arguments.json else summary(arguments.output, fidelity))
     return 0
 
 
-def summary(report: dict[str, Any]) -> str:
-    """The fidelity report in a few lines."""
-    from MedSRLib.enhancement.report import point_spread_text
-
+def summary(output: Path, report: FidelityReport) -> str:
+    """The fidelity report in a few lines, below the path of the result."""
     return (
-        f"{report['output']}\n"
-        f"  model        {report['model']['name']} {report['model']['version']} on {report['device']}, "
-        f"{report['seconds']:.1f} s\n"
-        f"  acquisition  {point_spread_text(report)}\n"
-        f"  agreement    {report['lr_consistency_rmse']:.3g} grey levels RMS with the input "
-        f"({report['lr_consistency_percent']:.3f} % of the range)\n"
-        f"  mean shift   {report['mean_shift']:+.3g} grey levels\n"
-        f"  sharpness    {report['edge_sharpness_gain']:.2f} times the edge strength of interpolation\n"
-        f"  {report['notice']}"
+        f"{output}\n"
+        f"  model        {report.model.name} {report.model.version} on {report.device}, {report.seconds:.1f} s\n"
+        f"  acquisition  {report.acquisition_text}\n"
+        f"  agreement    {report.lr_consistency_rmse:.3g} grey levels RMS with the input "
+        f"({report.lr_consistency_percent:.3f} % of the range)\n"
+        f"  mean shift   {report.mean_shift:+.3g} grey levels\n"
+        f"  sharpness    {report.edge_sharpness_gain:.2f} times the edge strength of interpolation\n"
+        f"  {report.notice}"
     )

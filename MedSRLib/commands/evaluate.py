@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="classical methods beside bspline-ibp, which is always measured; all: every one (default: bspline)",
     )
     parser.add_argument(
-        "--psf-fwhm",
+        "--point-spread",
         type=float,
         default=1.0,
         metavar="W",
@@ -84,9 +84,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.json is not None:
         require_target(arguments.json, ".json", overwrite=arguments.overwrite, inputs=arguments.references)
-    if not 0 < arguments.psf_fwhm < float("inf"):
-        raise UsageError("--psf-fwhm must be a positive number: 1 is the nominal width")
-    title = _title(arguments.task, arguments.psf_fwhm, arguments.profile, told=not arguments.untold)
+    if not 0 < arguments.point_spread < float("inf"):
+        raise UsageError("--point-spread must be a positive number: 1 is the nominal width")
+    title = _title(arguments.task, arguments.point_spread, arguments.profile, told=not arguments.untold)
     acquisition = parse_task(arguments.task)
     methods = choose_methods(arguments.methods)
     models = choose_models(arguments.model, arguments.task)
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
                     acquisition,
                     methods=methods,
                     models=models,
-                    true_width=arguments.psf_fwhm,
+                    true_width=arguments.point_spread,
                     true_profile=arguments.profile,
                     told=not arguments.untold,
                     device=arguments.device,
@@ -229,7 +229,7 @@ def _write_json(
         "medsr": __version__,
         "task": arguments.task,
         "factors": list(factors),
-        "psf_fwhm": arguments.psf_fwhm,
+        "point_spread": arguments.point_spread,
         "profile": arguments.profile,
         "untold": arguments.untold,
         "baseline": BASELINE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from MedSRLib.enhancement.request import require_device_name, require_precision_name
 from MedSRLib.errors import UsageError
 
 if TYPE_CHECKING:
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
 
     from MedSRLib.networks.build import Generator
 
-DEVICES = "auto, cpu, cuda, cuda:N or mps"
-PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 _CPU_TILE_BYTES = 0.75e9
 _GPU_SHARE = 0.6
 _FLOAT32_BYTES = 4
@@ -27,16 +26,12 @@ def resolve_device(name: str = "auto") -> torch.device:
     """
     import torch
 
+    require_device_name(name)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"device {name!r} is not one of {DEVICES}") from error
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise UsageError(f"device {name!r} is not one of {DEVICES}")
+    device = torch.device(name)
     missing_cuda = device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
     if missing_cuda or (device.type == "mps" and not torch.backends.mps.is_available()):
         raise UsageError(
@@ -53,8 +48,7 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     """
     import torch
 
-    if name not in PRECISIONS:
-        raise UsageError(f"precision {name!r} is not one of {', '.join(PRECISIONS)}")
+    require_precision_name(name)
     if name == "auto":
         return torch.float16 if device.type == "cuda" else torch.float32
     dtype: torch.dtype = getattr(torch, name)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from MedSRLib.enhancement.extent import Extent, assume_acquisition, plan_enhancement
+from MedSRLib.enhancement.extent import extent_of, region_of
+from MedSRLib.enhancement.request import USUAL, Options
+from MedSRLib.enhancement.restorations import RESTORATIONS
+from MedSRLib.enhancement.result import FidelityReport
 from MedSRLib.errors import OutputError
 from MedSRLib.models.manifest import Manifest
 from MedSRLib.volumes.storage import write_atomically
@@ -32,13 +34,10 @@ _RATE_PER_CORE = 1.5e10
 """Multiplications a second of one core in float32 convolutions: 1.6e10 to 2e10 measured with the lite model."""
 _FEWEST_SECONDS = 1.0
 """Shorter runs say more about starting than about speed."""
-_ENSEMBLE = {"inplane": 8, "through-plane": 4, "volumetric": 8}
-"""Runs for an uncertainty map: all flips, in-plane each of them transposed, too."""
 _PROCESS_BYTES = 1.1e9
 """Python with torch, 0.35e9, and a tile at work, at most 0.75e9."""
 _WORKING_BYTES = 32
 """Per voxel of a result's slab: about eight float32 images live at once."""
-_SLAB_VOXELS = 2**22
 
 
 @dataclass(frozen=True)
@@ -78,10 +77,10 @@ def estimate(
     dtype: np.dtype | type,
     manifest: Manifest,
     device_name: str,
+    options: Options = USUAL,
     *,
     spacing: Sequence[float] = (1.0, 1.0, 1.0),
     roi: Sequence[int] | None = None,
-    uncertainty: bool = False,
 ) -> Estimate:
     """What enhancing a volume will give and take.
 
@@ -90,42 +89,48 @@ def estimate(
         dtype: of its voxels.
         manifest: of the model.
         device_name: as ``device`` in a report; "CPU" for the processor.
+        options: for the enhancement.
         spacing: of the input along i, j, k in millimetres; a through-plane model's factor depends on it.
         roi: as for ``enhance``.
-        uncertainty: as for ``enhance``.
 
     Raises:
         InputError: the model does not fit the volume.
-        UsageError: the region is empty or outside the volume.
+        UsageError: an option is wrong, or the region is empty or outside the volume.
+        ModelError: the model lacks the weights for the fidelity.
     """
+    options.check(manifest)
     k, j, i = shape
     voxels = np.broadcast_to(np.zeros((), dtype), (k, j, i))
     volume = Volume(voxels, np.diag([*spacing, 1.0]))
-    plan = plan_enhancement(volume, manifest, assume_acquisition(volume, manifest), roi=roi)
-    low = math.prod(s.stop - s.start for s in plan.context)
-    high = math.prod(plan.context_shape)
-    seen = 2 * high if manifest.task == "through-plane" else low
-    work = multiplications_per_voxel(manifest) * seen * (_ENSEMBLE[manifest.task] if uncertainty else 1)
+    restoration = RESTORATIONS[manifest.task]
+    acquisition = restoration.acquisition(volume, manifest, options)
+    extent = extent_of(volume, region_of(volume, roi), manifest, acquisition)
+    low = tuple(s.stop - s.start for s in extent.context)
+    high = extent.context_shape
+    runs = restoration.runs if options.uncertainty else 1
+    work = multiplications_per_voxel(manifest) * restoration.voxels_seen(low, high) * runs
+    kept = math.prod(extent.shape) * (2 * voxels.itemsize + (4 if options.uncertainty else 0))
+    working = restoration.voxels_finished(low, high) * _WORKING_BYTES + restoration.bytes_kept(high)
     rate, basis = _rate(device_name)
     return Estimate(
-        shape=(plan.shape[0], plan.shape[1], plan.shape[2]),
-        memory=_memory(plan, manifest, voxels.itemsize, low, high, uncertainty),
+        shape=(extent.shape[0], extent.shape[1], extent.shape[2]),
+        memory=_PROCESS_BYTES + math.prod(low) * (voxels.itemsize + 4) + kept + working,
         multiplications=work,
         seconds=None if rate is None else work / rate,
         basis=basis,
     )
 
 
-def remember_speed(estimated: Estimate, report: Mapping[str, Any]) -> None:
+def remember_speed(estimated: Estimate, report: FidelityReport) -> None:
     """Keeps what a finished run says about the device's speed, for the next estimate.
 
     Args:
         estimated: what was estimated for the run.
         report: of the run.
     """
-    if report["seconds"] < _FEWEST_SECONDS:
+    if report.seconds < _FEWEST_SECONDS:
         return
-    speeds = {**_speeds(), _key(report["device"]): estimated.multiplications / report["seconds"]}
+    speeds = {**_speeds(), _key(report.device): estimated.multiplications / report.seconds}
     with suppress(OutputError):  # An estimate is not worth an error.
         write_atomically(_speed_file(), json.dumps(speeds, indent=2).encode())
 
@@ -145,13 +150,6 @@ def multiplications_per_voxel(manifest: Manifest) -> float:
     trunk = inputs * folded * f + 3 * given.get("blocks", 23) * dense + f**2
     upsampling = scale * f**2 if scale > 1 else 0
     return float(3**dims * (trunk + upsampling + scale * (f**2 + f * outputs)) / folded)
-
-
-def _memory(plan: Extent, manifest: Manifest, itemsize: int, low: int, high: int, uncertainty: bool) -> float:
-    slab = high if manifest.task == "volumetric" else min(high, _SLAB_VOXELS)
-    whole = high * 8 if manifest.task == "through-plane" else 0
-    kept = math.prod(plan.shape) * (2 * itemsize + (4 if uncertainty else 0))
-    return _PROCESS_BYTES + low * (itemsize + 4) + kept + whole + slab * _WORKING_BYTES
 
 
 def _rate(device_name: str) -> tuple[float | None, str]:

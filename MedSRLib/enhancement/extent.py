@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from MedSRLib.acquisition.operator import AcquisitionModel, PointSpread
-from MedSRLib.errors import InputError, UsageError
+from MedSRLib.acquisition.operator import AcquisitionModel
+from MedSRLib.enhancement.restorations import RESTORATIONS
+from MedSRLib.errors import UsageError
 from MedSRLib.models.manifest import Manifest
 from MedSRLib.volumes.geometry import cropped_affine, upsampled_affine
 from MedSRLib.volumes.volume import Volume
 
 _BACK_PROJECTION_REACH = 12
 """Low-resolution voxels over which interpolation and a few back-projections carry anything above float rounding."""
-_ALREADY_ISOTROPIC = 1.01
 
 Box = tuple[slice, slice, slice]
 
@@ -39,34 +39,25 @@ class Extent:
     affine: np.ndarray
 
 
-def plan_enhancement(
-    volume: Volume,
-    manifest: Manifest,
-    acquisition: AcquisitionModel,
-    *,
-    roi: Sequence[int] | None = None,
-) -> Extent:
-    """What an enhancement will do.
+def extent_of(volume: Volume, region: Box, manifest: Manifest, acquisition: AcquisitionModel) -> Extent:
+    """What an enhancement will read, compute and return.
 
     Args:
         volume: the input.
+        region: that is asked for, see ``region_of``.
         manifest: of the model.
-        acquisition: A, see ``assume_acquisition``.
-        roi: voxel box (i0, i1, j0, j1, k0, k1), first voxel and one past the last; None for the whole volume.
-
-    Raises:
-        UsageError: the region is empty or outside the volume.
+        acquisition: A.
     """
-    box = _region(volume, roi)
     full = acquisition.high_shape(volume.shape)
     reach = manifest.halo + _BACK_PROJECTION_REACH
+    slices = RESTORATIONS[manifest.task].slices_around(manifest)
     multiple = manifest.arguments.get("unshuffle", 1)
     context, cut, kept = [], [], []
-    for axis, (wanted, n, n_high) in enumerate(zip(box, volume.shape, full, strict=True)):
+    for axis, (wanted, n, n_high) in enumerate(zip(region, volume.shape, full, strict=True)):
         scale = n_high / n
         around = reach
-        if axis == 0 and manifest.task == "inplane":
-            around = manifest.slices // 2
+        if axis == 0 and slices is not None:
+            around = slices
         elif scale != round(scale) or acquisition.in_plane_profile == "kspace":  # each voxel depends on the whole axis
             around = n
         start, stop = max(0, wanted.start - around), min(n, wanted.stop + around)
@@ -87,67 +78,16 @@ def plan_enhancement(
     )
 
 
-def require_factor(manifest: Manifest, factor: float | None) -> None:
-    """Raises UsageError when a model does not take the factor that was asked for; None asks for none."""
-    if factor is None:
-        return
-    if manifest.factor_range is None:
-        raise UsageError(f"{manifest.name} has a factor of its own: leave the factor out, or take an isotropic model")
-    low, high = manifest.factor_range
-    if not low <= factor <= high:
-        raise UsageError(f"{manifest.name} takes factors from {low:g} to {high:g}, not {factor:g}")
-
-
-def require_point_spread(manifest: Manifest, psf_fwhm: PointSpread | None) -> None:
-    """Raises UsageError when a model does not take the point spread that was said; None says none."""
-    if psf_fwhm == "kspace" and manifest.task == "through-plane":
-        raise UsageError(
-            f"{manifest.name} makes slices between slices, whose pixels it leaves alone: give the point spread as a "
-            "number, the slice thickness over their spacing, or leave it out"
-        )
-
-
-def assume_acquisition(
-    volume: Volume,
-    manifest: Manifest,
-    *,
-    psf_fwhm: PointSpread | None = None,
-    factor: float | None = None,
-) -> AcquisitionModel:
-    """A as far as the file and the user say it, and the model's assumptions for the rest.
+def region_of(volume: Volume, roi: Sequence[int] | None) -> Box:
+    """The region of interest in array order; all of the volume for None.
 
     Args:
         volume: the input.
-        manifest: of the model.
-        psf_fwhm: point-spread width in low-resolution voxels, along k where the volume does not say how thick its
-            slices are, or "kspace"; None for the model's own.
-        factor: of a through-plane model; None makes slices as far apart as the pixels.
+        roi: voxel box (i0, i1, j0, j1, k0, k1), first voxel and one past the last.
 
     Raises:
-        InputError: the volume has too few slices, or is isotropic already, for a through-plane model.
-        UsageError: the point spread or the factor is not one that the model takes.
+        UsageError: the region is empty or outside the volume.
     """
-    known = manifest.in_plane_fwhm if psf_fwhm is None else psf_fwhm
-    fwhm = manifest.in_plane_fwhm if isinstance(known, str) else known
-    i, j, k = volume.spacing
-    thickness = volume.slice_thickness / k if volume.slice_thickness else fwhm
-    require_factor(manifest, factor)
-    require_point_spread(manifest, psf_fwhm)
-    if manifest.task != "through-plane":
-        return AcquisitionModel(manifest.factors, slice_thickness=thickness).with_point_spread(known)
-    if volume.shape[0] < 2:
-        raise InputError(
-            f"{manifest.name} makes slices between slices, and this volume has one: choose a volume of several"
-        )
-    if factor is None:
-        assert manifest.factor_range is not None
-        factor = min(k / min(i, j), manifest.factor_range[1])
-        if factor < _ALREADY_ISOTROPIC:
-            raise InputError(f"the slices are {k:g} mm apart and the pixels {min(i, j):g} mm: it is isotropic already")
-    return AcquisitionModel((1, 1, factor), in_plane_fwhm=fwhm, slice_thickness=thickness)
-
-
-def _region(volume: Volume, roi: Sequence[int] | None) -> Box:
     if roi is None:
         return slice(0, volume.shape[0]), slice(0, volume.shape[1]), slice(0, volume.shape[2])
     i0, i1, j0, j1, k0, k1 = roi

@@ -10,16 +10,15 @@ stands for it: it passes everything up to a frequency and nothing above it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from MedSRLib.acquisition.operator import AcquisitionModel, PointSpread
-from MedSRLib.enhancement.residual import base_image, neighbourhoods
+from MedSRLib.enhancement.slabs import Generator, add_base, base_image, neighbourhoods
 from MedSRLib.models.manifest import Manifest
 from MedSRLib.volumes.intensity import IntensityScaling
-from MedSRLib.volumes.volume import Volume
 
 WIDTHS = tuple(round(0.4 + 0.05 * n, 2) for n in range(19))
 """Gaussian candidates, 0.4 to 1.3 voxels of the input: steps so wide that the choice is the same for any tiles and
@@ -58,9 +57,7 @@ def take_samples(voxels: np.ndarray, scaling: IntensityScaling, slices: int) -> 
     return samples
 
 
-def estimate_point_spread(
-    samples: Sequence[np.ndarray], manifest: Manifest, generator: Callable[[np.ndarray], torch.Tensor]
-) -> PointSpread:
+def estimate_point_spread(samples: Sequence[np.ndarray], manifest: Manifest, generator: Generator) -> PointSpread:
     """Point spread of the measurement, as the generator saw it.
 
     It is the best of ``WIDTHS``, less some caution, where one fits clearly better than k-space truncation; the
@@ -76,9 +73,8 @@ def estimate_point_spread(
     squares = np.zeros(len(candidates))
     for sample in samples:
         measured = torch.from_numpy(sample[:, manifest.slices // 2])
-        x = generator(sample)
-        if manifest.predicts == "residual":
-            x = x + base_image(measured, tuple(x.shape), nominal, manifest.base_iterations)
+        output = generator(sample)
+        x = add_base(output, base_image(measured, tuple(output.shape), nominal, manifest.base_iterations), manifest)
         inner = tuple(slice(_EDGE, -_EDGE) if n == _SIDE else slice(None) for n in measured.shape[1:])
         for index, candidate in enumerate(candidates):
             misfit = nominal.with_point_spread(candidate).apply(x, measured.shape) - measured
@@ -89,27 +85,3 @@ def estimate_point_spread(
     if truncation < _CLEARLY * min(gaussians):
         return "kspace"
     return max(WIDTHS[0], round(WIDTHS[int(np.argmin(gaussians))] - _CAUTION, 2))
-
-
-def find_acquisition(
-    volume: Volume,
-    manifest: Manifest,
-    assumed: AcquisitionModel,
-    generator: Callable[[np.ndarray], torch.Tensor],
-    *,
-    given: bool,
-) -> tuple[AcquisitionModel, str]:
-    """A for P, and where its in-plane point spread comes from: "given", "estimated" or "assumed".
-
-    Args:
-        volume: the whole measurement.
-        manifest: of the model.
-        assumed: A with the point spread that was given, or else the manifest's.
-        generator: see ``estimate_point_spread``.
-        given: somebody said the point spread.
-    """
-    if given or manifest.task != "inplane":
-        return assumed, "given" if given else "assumed"
-    scaling = IntensityScaling.fit(volume.voxels, volume.modality)
-    samples = take_samples(volume.voxels, scaling, manifest.slices)
-    return assumed.with_point_spread(estimate_point_spread(samples, manifest, generator)), "estimated"

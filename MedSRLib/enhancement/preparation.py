@@ -12,7 +12,7 @@ from MedSRLib.volumes.intensity import cast_like, large_offset
 from MedSRLib.volumes.volume import Volume
 
 if TYPE_CHECKING:
-    from MedSRLib.enhancement.enhancer import Enhanced
+    from MedSRLib.enhancement.result import Enhanced
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,5 +59,5 @@ class Preparation:
             volume = self.gaps.put_back(volume)
             spread = None if spread is None else self.gaps.put_back(spread, keep_values=False)
             notes.append(self.gaps.note)
-        report = {**enhanced.report, "notes": [*notes, *enhanced.report["notes"]]}
+        report = replace(enhanced.report, notes=(*notes, *enhanced.report.notes))
         return replace(enhanced, volume=volume, uncertainty=spread, report=report)

@@ -1,43 +1,21 @@
-"""The fidelity report: how far the result can be trusted, measured on the result itself."""
+"""The figures of the fidelity report, gathered slab by slab, and its warnings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from MedSRLib.acquisition.operator import AcquisitionModel, PointSpread
+from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.models.manifest import Manifest
 from MedSRLib.volumes.volume import Volume
 
 if TYPE_CHECKING:
     import torch
 
-NOTICE = "Super-resolved image: not for primary diagnosis."
 _UNCERTAIN = 0.02
 """A voxel counts as uncertain when its spread is above this part of the intensity range."""
-
-
-def estimated_point_spread(report: Mapping[str, Any]) -> PointSpread | None:
-    """The in-plane point spread, where it was estimated; None where not.
-
-    The other frames of a sequence are told the first one's: one scanner measured them all, and an estimate of each
-    would make them flicker.
-    """
-    return report["psf_fwhm"] if report["psf_fwhm_source"] == "estimated" else None
-
-
-def point_spread_text(report: Mapping[str, Any]) -> str:
-    """How blurred the input was taken to be, for people."""
-    i, _, k = report["factors"]
-    width, parts = report["psf_fwhm"], []
-    if i > 1:
-        spread = "truncated k-space" if width == "kspace" else f"point spread of {width:.2f} pixels"
-        parts.append(f"{spread} ({report['psf_fwhm_source']})")
-    parts += [f"slices as thick as {report['slice_thickness']:.2f} of their spacing"] if k > 1 else []
-    return ", ".join(parts)
 
 
 @dataclass

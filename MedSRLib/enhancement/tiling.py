@@ -107,6 +107,7 @@ class TiledGenerator:
         self.tiles = 0
         self.skipped = 0
         self.notes: list[str] = []
+        self._lasting: list[str] = []
         self._halo = halo
         self._check = check
         self._multiple = tile_multiple(generator)
@@ -115,6 +116,11 @@ class TiledGenerator:
         self._generator = generator
         self._constants: dict[tuple[float, tuple[int, ...]], torch.Tensor] = {}
         self._load()
+
+    def begin(self) -> None:
+        """Counts anew, for the next volume; what was changed for good stays among the notes."""
+        self.tiles = self.skipped = 0
+        self.notes = list(self._lasting)
 
     def __call__(self, x: np.ndarray) -> torch.Tensor:
         """Runs [N, C, (D,) H, W] float32; returns [N, (D f,) H f, W f] float32 on the CPU (the first output channel).
@@ -207,17 +213,18 @@ class TiledGenerator:
         while self.voxels > 1:
             self.voxels = self.voxels // 2
             if plan_tiles(x.shape[2:], self.voxels, self._halo, self._multiple) != before or self.voxels == 1:
-                self._note("memory ran out, smaller tiles were used")
+                self._note("memory ran out, smaller tiles were used", lasting=True)
                 return
         if self.device.type == "cpu":
             raise OutOfMemoryError("memory ran out even for the smallest tiles: close programs, or enhance a --roi")
-        self._note(f"memory of {self.device} ran out even for the smallest tiles, the CPU was used")
+        self._note(f"memory of {self.device} ran out even for the smallest tiles, the CPU was used", lasting=True)
         self.device, self.dtype = torch.device("cpu"), torch.float32
         self._load()
 
-    def _note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
+    def _note(self, text: str, *, lasting: bool = False) -> None:
+        for notes in (self.notes, self._lasting) if lasting else (self.notes,):
+            if text not in notes:
+                notes.append(text)
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

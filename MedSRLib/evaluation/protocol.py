@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,19 +15,13 @@ from MedSRLib.evaluation.classical import METHODS
 from MedSRLib.evaluation.metrics import ScoringRule
 from MedSRLib.evaluation.scores import Score, VolumeScores
 from MedSRLib.models.catalogue import Model, available_models
+from MedSRLib.models.tasks import TASKS
+from MedSRLib.progress import Cancelled, Progress, part_of
 from MedSRLib.volumes.checks import require_enhanceable
 from MedSRLib.volumes.geometry import upsampled_affine
 from MedSRLib.volumes.intensity import cast_like
 from MedSRLib.volumes.volume import Volume
 
-Progress = Callable[[float, str], None]
-Cancelled = Callable[[], bool]
-
-_FIXED_TASKS = {
-    "inplane-x2": (2.0, 2.0, 1.0),
-    "inplane-x4": (4.0, 4.0, 1.0),
-    "volumetric-x2": (2.0, 2.0, 2.0),
-}
 _FEWEST_VOXELS = 2
 
 
@@ -41,13 +34,12 @@ def parse_task(text: str) -> AcquisitionModel:
     Raises:
         UsageError: there is no such task.
     """
-    if text in _FIXED_TASKS:
-        return AcquisitionModel(_FIXED_TASKS[text])
-    match = re.fullmatch(r"through-plane:(\d+(?:\.\d+)?)", text)
-    if match and float(match[1]) > 1:
-        return AcquisitionModel((1.0, 1.0, float(match[1])))
-    known = ", ".join(_FIXED_TASKS)
-    raise UsageError(f"there is no task {text!r}: choose {known} or through-plane:K with K above 1")
+    for task in TASKS.values():
+        factors = task.factors_of(text)
+        if factors is not None:
+            return AcquisitionModel(factors)
+    *known, last = (task.written for task in TASKS.values())
+    raise UsageError(f"there is no task {text!r}: choose {', '.join(known)} or {last}")
 
 
 def truly(acquisition: AcquisitionModel, width: float, profile: Profile) -> AcquisitionModel:
@@ -69,11 +61,7 @@ def truly(acquisition: AcquisitionModel, width: float, profile: Profile) -> Acqu
 
 def fits_task(model: Model, acquisition: AcquisitionModel) -> bool:
     """Whether a model undoes an acquisition's factors."""
-    allowed = model.manifest.factor_range
-    if allowed is not None:
-        i, j, k = acquisition.factors
-        return i == j == 1 and allowed[0] <= k <= allowed[1]
-    return tuple(model.manifest.factors) == tuple(acquisition.factors)
+    return model.manifest.kind.undoes(model.manifest, acquisition.factors)
 
 
 def models_for_task(acquisition: AcquisitionModel) -> list[Model]:
@@ -172,16 +160,25 @@ def evaluate_volume(
     for index, (name, model) in enumerate(restorers):
         if cancelled is not None and cancelled():
             raise EnhancementCancelled("cancelled")
-        report = _part_of(progress, index, len(restorers), name)
+        report = part_of(progress, index, len(restorers), name)
         report(0.0, "")
         start = time.perf_counter()
         if model is None:
             voxels = METHODS[name](low.voxels, reference.shape, acquisition)
             estimate = cast_like(voxels, low.voxels.dtype)
         else:
-            factor = acquisition.factors[2] if model.manifest.factor_range is not None else None
-            width = acquisition.in_plane_fwhm if told else None
-            estimate = _enhance(given, model, device, report, cancelled, factor=factor, psf_fwhm=width)
+            from MedSRLib.enhancement.enhancer import enhance
+
+            enhanced = enhance(
+                given,
+                model,
+                device=device,
+                factor=acquisition.factors[2] if model.manifest.kind.has_factor_range else None,
+                point_spread=acquisition.in_plane_fwhm if told else None,
+                progress=report,
+                cancelled=cancelled,
+            )
+            estimate = enhanced.volume.voxels
         seconds = time.perf_counter() - start
         if estimate.shape != reference.shape:
             raise ModelError(f"the model {name} gave shape {estimate.shape}, not {reference.shape}: leave it out")
@@ -198,35 +195,6 @@ def _of_thickness(low: Volume, acquisition: AcquisitionModel) -> Volume:
     if acquisition.factors[2] == 1:
         return low
     return replace(low, slice_thickness=acquisition.slice_thickness * low.spacing[2])
-
-
-def _enhance(
-    low: Volume,
-    model: Model,
-    device: str,
-    progress: Progress,
-    cancelled: Cancelled | None,
-    *,
-    factor: float | None,
-    psf_fwhm: float | None,
-) -> np.ndarray:
-    from MedSRLib.enhancement.enhancer import enhance
-
-    enhanced = enhance(
-        low, model, factor=factor, psf_fwhm=psf_fwhm, device=device, progress=progress, cancelled=cancelled
-    )
-    voxels: np.ndarray = enhanced.volume.voxels
-    return voxels
-
-
-def _part_of(progress: Progress | None, index: int, count: int, name: str) -> Progress:
-    """A progress callback for part ``index`` of ``count`` that names the method."""
-
-    def report(fraction: float, message: str) -> None:
-        if progress is not None:
-            progress((index + fraction) / count, f"{name}: {message}" if message else name)
-
-    return report
 
 
 def _score(

@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from MedSRLib.errors import UsageError
-from MedSRLib.volumes.volume import Volume
+from MedSRLib.enhancement.request import USUAL, Input, Options
 
 if TYPE_CHECKING:
-    from MedSRLib.enhancement.enhancer import Enhanced
-
-OPTIONS = ("device", "precision", "fidelity", "consistency", "uncertainty", "roi", "psf_fwhm", "factor", "force")
-"""Keyword arguments of ``enhance`` that a job may set."""
+    from MedSRLib.enhancement.result import Enhanced
 
 
 @dataclass(frozen=True)
 class Job:
-    """Everything one enhancement needs, captured when the user clicks.
+    """Everything that ``enhance_all`` needs, captured when the user clicks.
 
     Args:
-        volume: the input.
+        inputs: one volume, or the frames of a sequence.
         model: name in the catalogue, model folder, or "auto".
-        options: of ``OPTIONS``.
-
-    Raises:
-        UsageError: an option is unknown.
+        options: for all inputs.
     """
 
-    volume: Volume
+    inputs: tuple[Input, ...]
     model: str | Path = "auto"
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        unknown = sorted(set(self.options) - set(OPTIONS))
-        if unknown:
-            raise UsageError(f"unknown option {', '.join(unknown)}: choose from {', '.join(OPTIONS)}")
+    options: Options = USUAL
 
 
 @dataclass(frozen=True)
@@ -46,13 +34,13 @@ class Callbacks:
 
     Args:
         on_progress: fraction 0..1, message, seconds left or None.
-        on_done: the result, as ``enhance`` returns it. Its voxels are read-only and lie in a file that is removed
-            when the callback returns: copy what is to stay.
+        on_done: one result an input, as ``enhance_all`` gives them. Their voxels are read-only and lie in files that
+            are removed when the callback returns: copy what is to stay.
         on_error: one sentence that says what to do, and the end of the worker's log.
         on_cancelled: nothing was made.
     """
 
     on_progress: Callable[[float, str, float | None], None]
-    on_done: Callable[[Enhanced], None]
+    on_done: Callable[[list[Enhanced]], None]
     on_error: Callable[[str, str], None]
     on_cancelled: Callable[[], None]

@@ -1,10 +1,10 @@
 """The protocol between the runner and its worker: one JSON object a line, pure ASCII, over pipes.
 
-To the worker: ``{"do": "enhance", "job": n, "input": path, "affine": ..., "modality": ..., "slice_thickness": ...,
-"model": ..., "options": {...}, "output": path, "uncertainty": path}``, ``{"do": "cancel", "job": n}``,
-``{"do": "quit"}``. From the worker: ``{"event": "ready", "pid": ...}``, and for a job
+To the worker: ``{"do": "enhance", "job": n, "model": ..., "options": {...}, "inputs": [{"input": path, "affine": ...,
+"modality": ..., "slice_thickness": ..., "roi": ..., "output": path, "uncertainty": path}, ...]}``,
+``{"do": "cancel", "job": n}``, ``{"do": "quit"}``. From the worker: ``{"event": "ready", "pid": ...}``, and for a job
 ``{"event": "progress", "job": n, "fraction": ..., "message": ...}`` until one of
-``{"event": "done", "job": n, "affine": ..., "uncertainty": bool, "report": {...}}``,
+``{"event": "done", "job": n, "results": [{"affine": ..., "uncertainty": bool, "report": {...}}, ...]}``,
 ``{"event": "error", "job": n, "kind": ..., "exit_code": ..., "sentence": ..., "details": ...}`` or
 ``{"event": "cancelled", "job": n}``. Voxels travel as .npy files.
 """
@@ -36,13 +36,20 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Done:
-    """A job's output files are complete."""
+class Result:
+    """What is to be known of one input's output files."""
 
-    job: int
     affine: np.ndarray
     uncertainty: bool
     report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A job's output files are complete, those of every input."""
+
+    job: int
+    results: tuple[Result, ...]
 
 
 @dataclass(frozen=True)
@@ -102,8 +109,7 @@ def parse_event(line: str) -> Event | None:
             case "progress":
                 return Progress(int(message["job"]), float(message["fraction"]), str(message["message"]))
             case "done":
-                affine = np.array(message["affine"], dtype=np.float64).reshape(4, 4)
-                return Done(int(message["job"]), affine, bool(message["uncertainty"]), dict(message["report"]))
+                return Done(int(message["job"]), tuple(_result(one) for one in message["results"]))
             case "error":
                 told = (str(message[key]) for key in ("sentence", "details"))
                 return Failed(int(message["job"]), str(message["kind"]), int(message["exit_code"]), *told)
@@ -112,6 +118,11 @@ def parse_event(line: str) -> Event | None:
     except (KeyError, TypeError, ValueError):
         pass
     return None
+
+
+def _result(content: Mapping[str, Any]) -> Result:
+    affine = np.array(content["affine"], dtype=np.float64).reshape(4, 4)
+    return Result(affine, bool(content["uncertainty"]), dict(content["report"]))
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from MedSRLib.errors import OutputError, UsageError
+from MedSRLib.errors import InputError, OutputError, UsageError
 from MedSRLib.jobs.exits import explain_exit
 from MedSRLib.jobs.job import Callbacks, Job
 from MedSRLib.jobs.messages import Cancelled, Done, Event, LineBuffer, Progress, Ready, encode, parse_event
@@ -22,7 +22,7 @@ from MedSRLib.jobs.time_left import TimeLeft
 from MedSRLib.jobs.transport import Listener, Transport, worker_command, worker_environment
 
 if TYPE_CHECKING:
-    from MedSRLib.enhancement.enhancer import Enhanced
+    from MedSRLib.enhancement.result import Enhanced
 
 CANCEL_GRACE_SECONDS = 5.0
 """What a worker gets to answer a cancel before it is killed; it asks before every tile."""
@@ -47,17 +47,9 @@ class _Run:
     folder: Path
     time_left: TimeLeft = field(default_factory=TimeLeft)
 
-    @property
-    def input(self) -> Path:
-        return self.folder / "input.npy"
-
-    @property
-    def output(self) -> Path:
-        return self.folder / "output.npy"
-
-    @property
-    def uncertainty(self) -> Path:
-        return self.folder / "uncertainty.npy"
+    def paths(self, index: int) -> dict[str, Path]:
+        """The files of one input, by their names in a message."""
+        return {kind: self.folder / f"{kind}-{index}.npy" for kind in ("input", "output", "uncertainty")}
 
 
 class JobRunner:
@@ -113,7 +105,7 @@ class JobRunner:
 
         Raises:
             UsageError: a job is running.
-            OutputError: the input could not be written to the temporary folder.
+            OutputError: the inputs could not be written to the temporary folder.
             MissingPackageError: there is no Python interpreter to run the worker.
         """
         if self._state is not State.IDLE:
@@ -163,7 +155,8 @@ class JobRunner:
             folder = Path(tempfile.mkdtemp(prefix="MedSR-", dir=self._temporary_folder))
             run = _Run(self._jobs, job, callbacks, folder)
             try:
-                np.save(run.input, job.volume.voxels, allow_pickle=False)
+                for index, one in enumerate(job.inputs):
+                    np.save(run.paths(index)["input"], one.volume.voxels, allow_pickle=False)
             except OSError:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
@@ -186,18 +179,22 @@ class JobRunner:
         transport.start(command, worker_environment(), listener)
 
     def _send_job(self, transport: Transport, run: _Run) -> None:
-        volume = run.job.volume
+        inputs = [
+            {
+                "affine": one.volume.affine,
+                "modality": one.volume.modality,
+                "slice_thickness": one.volume.slice_thickness,
+                "roi": one.roi,
+                **{kind: str(path) for kind, path in run.paths(index).items()},
+            }
+            for index, one in enumerate(run.job.inputs)
+        ]
         message = {
             "do": "enhance",
             "job": run.number,
-            "input": str(run.input),
-            "affine": volume.affine,
-            "modality": volume.modality,
-            "slice_thickness": volume.slice_thickness,
             "model": str(run.job.model),
-            "options": dict(run.job.options),
-            "output": str(run.output),
-            "uncertainty": str(run.uncertainty),
+            "options": run.job.options.to_json(),
+            "inputs": inputs,
         }
         transport.send(encode(message))
 
@@ -264,29 +261,33 @@ class JobRunner:
 
     def _on_done(self, run: _Run, event: Done) -> None:
         try:
-            enhanced = self._result(run, event)
-        except (OSError, ValueError) as error:
+            results = self._results(run, event)
+        except (OSError, ValueError, InputError) as error:
             self._fail(
                 run, f"The result could not be read ({error}): free space in the temporary folder and try again."
             )
             return
         self._rest()
         try:
-            run.callbacks.on_done(enhanced)
+            run.callbacks.on_done(results)
         finally:
-            del enhanced  # Windows cannot remove a file that is still mapped.
+            del results  # Windows cannot remove a file that is still mapped.
             self._remove(run.folder)
 
-    def _result(self, run: _Run, event: Done) -> Enhanced:
-        from MedSRLib.enhancement.enhancer import Enhanced
+    def _results(self, run: _Run, event: Done) -> list[Enhanced]:
+        from MedSRLib.enhancement.result import Enhanced, FidelityReport
 
         def read(path: Path) -> np.ndarray:
             voxels: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
             return voxels
 
-        volume = run.job.volume.with_voxels(read(run.output), event.affine)
-        uncertainty = volume.with_voxels(read(run.uncertainty)) if event.uncertainty else None
-        return Enhanced(volume, event.report, uncertainty)
+        results = []
+        for index, (one, result) in enumerate(zip(run.job.inputs, event.results, strict=True)):
+            paths = run.paths(index)
+            volume = one.volume.with_voxels(read(paths["output"]), result.affine)
+            uncertainty = volume.with_voxels(read(paths["uncertainty"])) if result.uncertainty else None
+            results.append(Enhanced(volume, FidelityReport.from_json(result.report), uncertainty))
+        return results
 
     def _on_exited(self, code: int | None, problem: str) -> None:
         self._transport = self._worker_pid = None

@@ -15,11 +15,14 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from MedSRLib import __version__
 from MedSRLib.errors import EnhancementCancelled, MedSRError, MissingPackageError, OutOfMemoryError, OutputError
 from MedSRLib.jobs.messages import LineBuffer, decode, encode
+
+if TYPE_CHECKING:
+    from MedSRLib.enhancement.request import Input
 
 _PROGRESS_INTERVAL = 0.1
 _BUFFER = 2**16
@@ -103,10 +106,8 @@ class Worker:
             return _failure(number, MedSRError(sentence), traceback.format_exc())
 
     def _enhance(self, job: Message) -> Message:
-        import numpy as np
-
-        from MedSRLib.enhancement.enhancer import enhance
-        from MedSRLib.volumes.volume import Volume
+        from MedSRLib.enhancement.enhancer import enhance_all
+        from MedSRLib.enhancement.request import Options
 
         sent = -_PROGRESS_INTERVAL
 
@@ -121,19 +122,35 @@ class Worker:
             return job["job"] in self._cancelled
 
         progress(0.0, "loading the model")
-        voxels = np.asarray(np.load(job["input"], mmap_mode="r"))
-        volume = Volume(voxels, np.array(job["affine"]), job["modality"], job["slice_thickness"])
-        enhanced = enhance(volume, job["model"], progress=progress, cancelled=cancelled, **job["options"])
-        if cancelled():
-            raise EnhancementCancelled("cancelled: nothing was written")
-        _save(Path(job["output"]), enhanced.volume.voxels)
-        if enhanced.uncertainty is not None:
-            _save(Path(job["uncertainty"]), enhanced.uncertainty.voxels)
-        return {
-            "affine": enhanced.volume.affine,
-            "uncertainty": enhanced.uncertainty is not None,
-            "report": enhanced.report,
-        }
+        inputs = [_read(one) for one in job["inputs"]]
+        options = Options.from_json(job["options"])
+        results = []
+        enhanced_all = enhance_all(inputs, job["model"], options, progress=progress, cancelled=cancelled)
+        for one, enhanced in zip(job["inputs"], enhanced_all, strict=True):
+            if cancelled():
+                raise EnhancementCancelled("cancelled: nothing was written")
+            _save(Path(one["output"]), enhanced.volume.voxels)
+            if enhanced.uncertainty is not None:
+                _save(Path(one["uncertainty"]), enhanced.uncertainty.voxels)
+            results.append(
+                {
+                    "affine": enhanced.volume.affine,
+                    "uncertainty": enhanced.uncertainty is not None,
+                    "report": enhanced.report.to_json(),
+                }
+            )
+        return {"results": results}
+
+
+def _read(one: Message) -> Input:
+    import numpy as np
+
+    from MedSRLib.enhancement.request import Input
+    from MedSRLib.volumes.volume import Volume
+
+    voxels = np.asarray(np.load(one["input"], mmap_mode="r"))
+    volume = Volume(voxels, np.array(one["affine"]), one["modality"], one["slice_thickness"])
+    return Input(volume, one["roi"])
 
 
 def _failure(number: int, error: MedSRError, details: str = "") -> Message:
@@ -164,13 +181,14 @@ def _save(path: Path, voxels: Any) -> None:
 
 
 def _discard(job: Message) -> None:
-    """The files of a job whose parent is gone."""
-    for key in ("input", "output", "uncertainty"):
-        for path in (Path(job[key]), _partial(Path(job[key]))):
-            with contextlib.suppress(OSError):
-                path.unlink()
-    with contextlib.suppress(OSError):
-        Path(job["input"]).parent.rmdir()
+    """The files of a job whose parent is gone, and the folder that they leave empty."""
+    for one in job["inputs"]:
+        for key in ("input", "output", "uncertainty"):
+            for path in (Path(one[key]), _partial(Path(one[key]))):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+        with contextlib.suppress(OSError):
+            Path(one["input"]).parent.rmdir()
 
 
 def _claim_pipes() -> tuple[int, int]:

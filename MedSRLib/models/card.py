@@ -11,11 +11,6 @@ from MedSRLib.models.manifest import Manifest
 from MedSRLib.volumes.storage import write_atomically
 
 CARD = "MODEL_CARD.md"
-_TASKS = {
-    "inplane": "sharper slices: the in-plane resolution is raised, slices stay where they are",
-    "through-plane": "isotropic volumes: slices are made between thick ones",
-    "volumetric": "finer voxels along all three axes",
-}
 _FIGURES = {
     "psnr": ("PSNR dB", "{:.2f}"),
     "gain": ("gain dB over B-spline + IBP", "{:+.2f}"),
@@ -57,7 +52,7 @@ def _what_it_is(manifest: Manifest) -> list[str]:
         f"{kind} (`{entry['file']}`, SHA-256 {entry['sha256'][:16]}...)" for kind, entry in manifest.weights.items()
     )
     lines = [
-        f"- Task: {_TASKS[manifest.task]}; factors {manifest.factors_text}.",
+        f"- Task: {manifest.kind.summary}; factors {manifest.factors_text}.",
         f"- Network: {manifest.architecture} in {manifest.spatial_dims}D, predicts the {manifest.predicts}.",
         f"- Weights: {sets or 'none'}. `--fidelity 1` takes the fidelity weights, lower values mix in the perceptual.",
         f"- Tiles: {_tiles(manifest)}.",

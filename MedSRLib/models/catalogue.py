@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from MedSRLib.errors import ModelError, UsageError
+from MedSRLib.errors import ModelError
 from MedSRLib.models.manifest import FILE_NAME, Manifest
 from MedSRLib.volumes.storage import hash_mismatch, write_atomically
 
@@ -59,8 +59,7 @@ class Model:
     @property
     def hashes_in_use(self) -> dict[str, str]:
         """SHA-256 of each set of weights that its own fidelity takes from."""
-        unused = {None: "perceptual", 1.0: "perceptual", 0.0: "fidelity"}.get(self.fidelity, "")
-        return {name: entry["sha256"] for name, entry in self.manifest.weights.items() if name != unused}
+        return self.manifest.hashes_in_use(self.fidelity)
 
     def load_generator(self, *, fidelity: float | None = None) -> Generator:
         """The network with its weights, float32, on the CPU, in evaluation mode.
@@ -74,8 +73,7 @@ class Model:
             ModelError: a file is missing, changed, does not fit the architecture, or there are no perceptual weights.
         """
         fidelity = self.fidelity if fidelity is None else fidelity
-        if fidelity is not None and not 0 <= fidelity <= 1:
-            raise UsageError(f"fidelity must lie between 0 and 1, not {fidelity}")
+        self.manifest.require_fidelity(fidelity)
         state = self._weights("fidelity")
         if fidelity is not None and fidelity < 1:
             other = self._weights("perceptual")
@@ -91,8 +89,7 @@ class Model:
 
         entry = self.manifest.weights.get(which)
         if entry is None:
-            remedy = "use fidelity 1" if which == "perceptual" else "train it or install it again"
-            raise ModelError(f"the model {self.manifest.name} has no {which} weights: {remedy}")
+            raise ModelError(f"the model {self.manifest.name} has no {which} weights: train it or install it again")
         path = self.folder / entry["file"]
         try:
             content = path.read_bytes()

@@ -8,8 +8,10 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
-from MedSRLib.errors import ModelError
+from MedSRLib.errors import ModelError, UsageError
 from MedSRLib.models.manifest_rules import RULES, is_whole
+from MedSRLib.models.task import Task
+from MedSRLib.models.tasks import TASKS
 from MedSRLib.volumes.storage import hash_mismatch, sha256_of, write_atomically
 
 FILE_NAME = "manifest.json"
@@ -24,7 +26,7 @@ class Manifest:
     Args:
         name: letters, digits, ``.``, ``_`` and ``-``; also the name of its folder in the catalogue.
         version: the model's own version.
-        task: "inplane", "through-plane" or "volumetric".
+        task: a name in ``MedSRLib.models.tasks.TASKS``.
         factors: upsampling along i, j, k; for "through-plane" the k entry is the nominal factor.
         spatial_dims: 2 or 3, of the network.
         slices: odd number of neighbouring slices fed as channels; 1 for none.
@@ -81,15 +83,33 @@ class Manifest:
         object.__setattr__(self, "factors", tuple(self.factors))
         if self.factor_range is not None:
             object.__setattr__(self, "factor_range", tuple(self.factor_range))
-        i, j, k = self.factors
-        if self.task == "inplane" and (k != 1 or self.spatial_dims != 2):
-            raise ModelError("the manifest of an in-plane model needs factor 1 along k and spatial_dims 2")
-        if self.task == "through-plane" and (i != 1 or j != 1 or self.factor_range is None):
-            raise ModelError("the manifest of a through-plane model needs factor 1 along i and j and a factor_range")
-        if self.task != "through-plane" and self.factor_range is not None:
-            raise ModelError("the manifest may only state a factor_range for the task through-plane")
-        if self.task == "volumetric" and self.spatial_dims != 3:
-            raise ModelError("the manifest of a volumetric model needs spatial_dims 3")
+        if self.factor_range is not None and not self.kind.has_factor_range:
+            ranged = ", ".join(name for name, task in TASKS.items() if task.has_factor_range)
+            raise ModelError(f"the manifest may only state a factor_range for the task {ranged}")
+        if objection := self.kind.objection(self):
+            raise ModelError(objection)
+
+    @property
+    def kind(self) -> Task:
+        """What its task is."""
+        return TASKS[self.task]
+
+    def require_fidelity(self, fidelity: float | None) -> None:
+        """Check that the weights can be interpolated so; None asks for nothing.
+
+        Raises:
+            UsageError: it is not within 0..1.
+            ModelError: there are no perceptual weights to take part.
+        """
+        if fidelity is not None and not 0 <= fidelity <= 1:
+            raise UsageError(f"fidelity must lie between 0 and 1, not {fidelity}")
+        if fidelity is not None and fidelity < 1 and "perceptual" not in self.weights:
+            raise ModelError(f"the model {self.name} has no perceptual weights: use fidelity 1")
+
+    def hashes_in_use(self, fidelity: float | None) -> dict[str, str]:
+        """SHA-256 of each set of weights that takes part at a fidelity: both between 0 and 1, else one."""
+        unused = {None: "perceptual", 1.0: "perceptual", 0.0: "fidelity"}.get(fidelity, "")
+        return {name: entry["sha256"] for name, entry in self.weights.items() if name != unused}
 
     @property
     def factors_text(self) -> str:

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
+from MedSRLib.models.tasks import TASKS
 from MedSRLib.volumes.volume import MODALITIES
 
-TASKS = ("inplane", "through-plane", "volumetric")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -66,7 +66,7 @@ def _is_json_object(value: Any) -> bool:
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (is_plain_name, "a name of letters, digits, '.', '_' and '-'"),
     "version": (_is_text, "a text"),
-    "task": (lambda v: v in TASKS, f"one of {', '.join(TASKS)}"),
+    "task": (lambda v: v in tuple(TASKS), f"one of {', '.join(TASKS)}"),
     "factors": (lambda v: _are_numbers(v, 3, 1), "three numbers of at least 1, along i, j and k"),
     "spatial_dims": (lambda v: is_whole(v, least=2) and v <= 3, "2 or 3"),
     "slices": (lambda v: is_whole(v, least=1) and v % 2 == 1, "an odd number of slices"),

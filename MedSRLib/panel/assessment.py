@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from slicer.i18n import tr as _
 
-from MedSRLib.enhancement.estimate import Estimate
+from MedSRLib.enhancement.estimate import Estimate, remember_speed
+from MedSRLib.enhancement.request import USUAL
+from MedSRLib.enhancement.result import FidelityReport
 from MedSRLib.errors import MedSRError
 from MedSRLib.models.installed import manifest_for
+from MedSRLib.panel.asked import options_of
 from MedSRLib.panel.choosers import DeviceChooser, ModelChooser
 from MedSRLib.panel.packages import missing_packages
 from MedSRLib.panel.preview import preview
@@ -18,7 +22,8 @@ from MedSRLib.scene.browsing import sequence_of
 class Assessment:
     """Keeps the panel's texts up to date with the parameters, and what follows from them for a job.
 
-    ``missing`` packages, ``model`` to ask for, ``sequence`` that the input shows a frame of, and the ``estimate``.
+    ``missing`` packages, ``model`` and ``options`` to ask for, ``sequence`` that the input shows a frame of, and the
+    ``estimate``.
 
     Args:
         ui: the panel's widgets by name.
@@ -32,6 +37,7 @@ class Assessment:
         self._devices = devices
         self.missing: list[str] = []
         self.model: str | None = None
+        self.options = USUAL
         self.sequence: Any = None
         self.estimate: Estimate | None = None
 
@@ -65,16 +71,32 @@ class Assessment:
         ui.estimateLabel.text = reason if self.estimate is None else self.estimate.line()
         return reason
 
+    def learn(self, report: str) -> None:
+        """Keeps what a finished run says about the device and its speed, for the next estimate.
+
+        Args:
+            report: of a result, as its attribute holds it.
+        """
+        told = FidelityReport.from_json(json.loads(report))
+        self._devices.keep_used(told.device)
+        if self.estimate is not None:
+            remember_speed(self.estimate, told)
+
     def _estimate(self, parameters: Any) -> Estimate:
         if self.model is None:
             raise MedSRError(_("No model for this is installed: choose another one, or another improvement"))
         manifest = manifest_for(self.model, self._devices.label)
         self._ui.fidelitySlider.enabled = "perceptual" in manifest.weights
+        all_frames = self.sequence is not None and parameters.allFrames
+        self._ui.uncertaintyCheckBox.enabled = not all_frames  # a sequence has no place for the maps
+        self.options = options_of(
+            parameters, manifest, device=self._devices.name, uncertainty=parameters.uncertainty and not all_frames
+        )
         return preview(
             parameters.inputVolume,
             parameters.outputVolume,
             parameters.region,
             manifest,
             self._devices.label,
-            uncertainty=parameters.uncertainty,
+            self.options,
         )

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from slicer.i18n import tr as _
 
-from MedSRLib.jobs.frames import submit_all
+from MedSRLib.enhancement.request import Options
 from MedSRLib.jobs.job import Callbacks, Job
 from MedSRLib.jobs.runner import JobRunner
 from MedSRLib.panel.qprocess import QProcessTransport
@@ -50,24 +50,25 @@ class BackgroundJobs:
         Args:
             input_node: vtkMRMLScalarVolumeNode or vtkMRMLSequenceNode.
             output_node: vtkMRMLScalarVolumeNode to write into, or None for a new node.
-            model, options: as for ``Job``, without the region.
+            model: as for ``enhance``.
             roi_node: vtkMRMLMarkupsROINode, or None for all of it.
+            options: of ``Options``, by name.
             listener: told how it goes.
 
         Raises:
             MedSRError: the input, output or region cannot be used, or a job is running.
         """
-        if input_node is not None and input_node.IsA("vtkMRMLSequenceNode"):
-            self._start_sequence(input_node, model, roi_node, options, listener)
-            return
-        from MedSRLib.scene.capture import capture
-        from MedSRLib.scene.output import place
+        from MedSRLib.scene.request import request_of
 
-        job = capture(input_node, output_node, roi_node=roi_node)
-        self._runner.submit(
-            Job(job.volume, model, {**options, "roi": job.region}),
-            _callbacks(listener, lambda enhanced: _finish(lambda: place(job, enhanced), listener)),
+        asked = Options.from_json(options)
+        request = request_of(input_node, output_node, asked, roi_node=roi_node)
+        callbacks = Callbacks(
+            listener.onProgress,
+            lambda results: _finish(lambda: request.place(results), listener),
+            listener.onError,
+            listener.onCancelled,
         )
+        self._runner.submit(Job(request.inputs, model, asked), callbacks)
 
     def cancel(self) -> None:
         """Cancels what is running; the listener is told when it has ended."""
@@ -76,23 +77,6 @@ class BackgroundJobs:
     def close(self) -> None:
         """Ends the worker, and what it was doing; nobody is told."""
         self._runner.close()
-
-    def _start_sequence(
-        self, sequence: Any, model: str, roi_node: Any, options: Mapping[str, Any], listener: JobListener
-    ) -> None:
-        from MedSRLib.scene.sequences import capture_sequence, place_sequence
-
-        job = capture_sequence(sequence, roi_node=roi_node)
-        submit_all(
-            self._runner,
-            [Job(frame.volume, model, {**options, "roi": frame.region}) for _index, frame in job.frames],
-            _callbacks(listener, lambda enhanced: None),
-            lambda results: _finish(lambda: place_sequence(job, results), listener),
-        )
-
-
-def _callbacks(listener: JobListener, on_done: Callable[[Any], None]) -> Callbacks:
-    return Callbacks(listener.onProgress, on_done, listener.onError, listener.onCancelled)
 
 
 def _finish(place: Callable[[], Any], listener: JobListener) -> None:

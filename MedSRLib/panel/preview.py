@@ -7,6 +7,7 @@ from typing import Any
 import slicer
 
 from MedSRLib.enhancement.estimate import Estimate, estimate
+from MedSRLib.enhancement.request import Options
 from MedSRLib.errors import UsageError
 from MedSRLib.models.manifest import Manifest
 from MedSRLib.scene.nodes import affine_of, require_scalar_volume
@@ -15,7 +16,7 @@ from MedSRLib.volumes.volume import Volume
 
 
 def preview(
-    input_node: Any, output_node: Any, roi_node: Any, manifest: Manifest, device_label: str, *, uncertainty: bool
+    input_node: Any, output_node: Any, roi_node: Any, manifest: Manifest, device_label: str, options: Options
 ) -> Estimate:
     """The estimate for a node; voxels are not looked at.
 
@@ -25,7 +26,7 @@ def preview(
         roi_node: vtkMRMLMarkupsROINode, or None for the whole volume.
         manifest: of the model.
         device_label: as in a report; "CPU" for the processor.
-        uncertainty: with an uncertainty map.
+        options: of the enhancement.
 
     Raises:
         InputError: the input is no grey-level volume, does not fit the model, or the region does not touch it.
@@ -41,7 +42,7 @@ def preview(
         volume.voxels.dtype,
         manifest,
         device_label,
+        options,
         spacing=volume.spacing,
         roi=roi,
-        uncertainty=uncertainty,
     )

@@ -8,8 +8,8 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from MedSRLib.enhancement.report import point_spread_text
-from MedSRLib.errors import MedSRError
+from MedSRLib.enhancement.result import FidelityReport
+from MedSRLib.errors import InputError, MedSRError
 
 _REPORT = "MedSR.Report"
 _SOURCE = "MedSR.Source"
@@ -38,9 +38,9 @@ class TrustSection:
             result: vtkMRMLScalarVolumeNode, or None.
         """
         self._result = result
-        report = result.GetAttribute(_REPORT) if result is not None else None
-        self._report_label.text = report_table(json.loads(report)) if report else _("No result yet.")
-        self._compare_button.enabled = bool(report) and result.GetNodeReference(_SOURCE) is not None
+        text = result.GetAttribute(_REPORT) if result is not None else None
+        self._report_label.text = _report_text(text) if text else _("No result yet.")
+        self._compare_button.enabled = bool(text) and result.GetNodeReference(_SOURCE) is not None
         self._restore_button.enabled = self._views_before is not None
 
     def forget(self) -> None:
@@ -98,26 +98,32 @@ class TrustSection:
         self.show(self._result)
 
 
-def report_table(report: dict[str, Any]) -> str:
+def _report_text(text: str) -> str:
+    """A result's attribute for people; one that another version of MedSR wrote is named so."""
+    try:
+        return report_table(FidelityReport.from_json(json.loads(text)))
+    except (InputError, ValueError) as error:
+        return html.escape(str(error))
+
+
+def report_table(report: FidelityReport) -> str:
     """A fidelity report for people, as HTML.
 
     Args:
         report: as ``enhance`` gives it.
     """
-    model = report["model"]
     rows = [
-        (_("Model"), f"{model['name']} {model['version']}"),
-        (_("Disagreement with the input"), f"{report['lr_consistency_percent']:.2f} %"),
-        (_("Shift of the mean"), f"{report['mean_shift_percent']:+.3f} %"),
-        (_("Edges"), _("{gain} times as steep").format(gain=f"{report['edge_sharpness_gain']:.2f}")),
-        (_("Detail added (RMS)"), f"{report['added_detail_rms']:.3g}"),
-        (_("Computed in"), f"{report['seconds']:.0f} s, {report['device']}"),
+        (_("Model"), f"{report.model.name} {report.model.version}"),
+        (_("Input taken as"), report.acquisition_text),
+        (_("Disagreement with the input"), f"{report.lr_consistency_percent:.2f} %"),
+        (_("Shift of the mean"), f"{report.mean_shift_percent:+.3f} %"),
+        (_("Edges"), _("{gain} times as steep").format(gain=f"{report.edge_sharpness_gain:.2f}")),
+        (_("Detail added (RMS)"), f"{report.added_detail_rms:.3g}"),
+        (_("Computed in"), f"{report.seconds:.0f} s, {report.device}"),
     ]
-    if "psf_fwhm_source" in report:  # not in a report that an earlier version wrote into a scene
-        rows.insert(1, (_("Input taken as"), point_spread_text(report)))
-    if "uncertain_share_percent" in report:
-        rows.append((_("Uncertain voxels"), f"{report['uncertain_share_percent']:.1f} %"))
-    rows += [(_("Warning"), sentence) for sentence in report["warnings"]]
-    rows += [(_("Note"), sentence) for sentence in report["notes"]]
+    if report.uncertain_share_percent is not None:
+        rows.append((_("Uncertain voxels"), f"{report.uncertain_share_percent:.1f} %"))
+    rows += [(_("Warning"), sentence) for sentence in report.warnings]
+    rows += [(_("Note"), sentence) for sentence in report.notes]
     body = "".join(f"<tr><td>{html.escape(a)}&nbsp;&nbsp;</td><td>{html.escape(b)}</td></tr>" for a, b in rows)
-    return f"<table>{body}</table><p>{html.escape(report['notice'])}</p>"
+    return f"<table>{body}</table><p>{html.escape(report.notice)}</p>"

@@ -24,3 +24,8 @@ def browser_of(sequence_node: Any) -> tuple[Any, Any]:
         if browser.IsSynchronizedSequenceNode(sequence_node, True):
             return browser, browser.GetProxyNode(sequence_node)
     return None, None
+
+
+def shown_volume(node: Any) -> Any:
+    """The volume node that shows a volume (itself) or a sequence; None where nothing shows it."""
+    return browser_of(node)[1] if node.IsA("vtkMRMLSequenceNode") else node

@@ -12,7 +12,7 @@ from typing import Any
 
 import slicer
 
-from MedSRLib.enhancement.enhancer import Enhanced
+from MedSRLib.enhancement.result import Enhanced, FidelityReport
 from MedSRLib.scene.capture import Capture
 from MedSRLib.scene.nodes import SCALAR_VOLUME, image_from_voxels, set_affine
 from MedSRLib.volumes.volume import Volume
@@ -74,7 +74,7 @@ def create_output(captured: Capture, enhanced: Enhanced, name_suffix: str | None
         vtkMRMLScalarVolumeNode in ``captured.scene``.
     """
     image = image_from_voxels(enhanced.volume.voxels)
-    suffix = name_suffix_of(enhanced.report["factors"]) if name_suffix is None else name_suffix
+    suffix = name_suffix_of(enhanced.report.factors) if name_suffix is None else name_suffix
     node = _new_node(captured, f"{captured.source_name} {suffix}")
     _fill(node, captured, enhanced.volume, image, enhanced.report)
     captured.scene.AddNode(node)
@@ -160,17 +160,13 @@ def put_beside(node: Any, source: Any) -> None:
         hierarchy.CreateItem(parent, node)
 
 
-def record(node: Any, captured: Capture, report: dict[str, Any]) -> None:
+def record(node: Any, captured: Capture, report: FidelityReport) -> None:
     """Writes into a node's attributes what made it."""
-    model = report["model"]
-    used = model["sha256"]
-    if model.get("fidelity", 1.0) == 1.0:
-        used = {"fidelity": used["fidelity"]}
-    node.SetAttribute("MedSR.Model", model["name"])
-    node.SetAttribute("MedSR.ModelSHA256", " ".join(used.values()))
-    node.SetAttribute("MedSR.Version", report["version"])
+    node.SetAttribute("MedSR.Model", report.model.name)
+    node.SetAttribute("MedSR.ModelSHA256", " ".join(report.model.sha256.values()))
+    node.SetAttribute("MedSR.Version", report.version)
     node.SetAttribute("MedSR.SourceNodeID", captured.source_id)
-    node.SetAttribute("MedSR.Report", json.dumps(report))
+    node.SetAttribute("MedSR.Report", json.dumps(report.to_json()))
 
 
 def _find(captured: Capture, node_id: str | None) -> Any:
@@ -186,7 +182,7 @@ def _new_node(captured: Capture, name: str) -> Any:
     return node
 
 
-def _fill(node: Any, captured: Capture, volume: Volume, image: Any, report: dict[str, Any]) -> None:
+def _fill(node: Any, captured: Capture, volume: Volume, image: Any, report: FidelityReport) -> None:
     """Geometry, description, provenance and voxels of a node in or outside the scene."""
     set_affine(node, volume.affine)
     describe(node, captured)

@@ -1,13 +1,14 @@
-"""One volume node enhanced in this process: what the console and batch runs call."""
+"""A node enhanced in this process: what the console and batch runs call."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from MedSRLib.enhancement.enhancer import Cancelled, Progress, enhance
-from MedSRLib.scene.capture import capture
-from MedSRLib.scene.output import place
+from MedSRLib.enhancement.enhancer import enhance_all
+from MedSRLib.enhancement.request import Options
+from MedSRLib.progress import Cancelled, Progress
+from MedSRLib.scene.request import request_of
 
 
 def process(
@@ -16,41 +17,30 @@ def process(
     model: str | Path = "auto",
     *,
     roi_node: Any = None,
-    device: str = "auto",
-    precision: str = "auto",
-    fidelity: float | None = None,
-    consistency: bool = True,
-    uncertainty: bool = False,
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
+    **options: Any,
 ) -> Any:
-    """Makes a volume node sharper; blocks until it is done. The scene changes on success only.
+    """Makes a volume, or every frame of a sequence, sharper; blocks until it is done.
+
+    The scene changes on success only. A browser of the sequence is not moved; it shows the new sequence as well.
 
     Args:
-        input_node: vtkMRMLScalarVolumeNode; it is not changed.
-        output_node: vtkMRMLScalarVolumeNode to write into, or None for a new one.
+        input_node: vtkMRMLScalarVolumeNode, or vtkMRMLSequenceNode of such; it is not changed.
+        output_node: vtkMRMLScalarVolumeNode to write into, or None for a new node.
         model: name in the catalogue, model folder, or "auto".
         roi_node: vtkMRMLMarkupsROINode whose part of the volume is enhanced; None for all of it.
-        device, precision, fidelity, consistency, progress, cancelled: as for ``enhance``.
-        uncertainty: also make a map, a node that the output refers to as ``MedSR.Uncertainty``.
+        progress: called with a fraction 0..1 of the whole and a message, which names the frame of a sequence.
+        cancelled: asked before every tile.
+        options: of ``Options``, by name. An uncertainty map becomes a node that the output refers to as
+            ``MedSR.Uncertainty``.
 
     Returns:
-        The vtkMRMLScalarVolumeNode that holds the result.
+        The node of the input's kind that holds the result.
 
     Raises:
-        MedSRError: as ``capture`` and ``enhance``.
+        MedSRError: as ``request_of`` and ``enhance_all``.
     """
-    job = capture(input_node, output_node, roi_node=roi_node)
-    enhanced = enhance(
-        job.volume,
-        model,
-        device=device,
-        precision=precision,
-        fidelity=fidelity,
-        consistency=consistency,
-        uncertainty=uncertainty,
-        roi=job.region,
-        progress=progress,
-        cancelled=cancelled,
-    )
-    return place(job, enhanced)
+    asked = Options.from_json(options)
+    request = request_of(input_node, output_node, asked, roi_node=roi_node)
+    return request.place(enhance_all(request.inputs, model, asked, progress=progress, cancelled=cancelled))

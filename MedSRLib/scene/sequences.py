@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import slicer
 
-from MedSRLib.acquisition.operator import PointSpread
-from MedSRLib.enhancement.enhancer import Cancelled, Enhanced, Progress, enhance
-from MedSRLib.enhancement.report import estimated_point_spread
+from MedSRLib.enhancement.result import Enhanced
 from MedSRLib.errors import InputError
-from MedSRLib.models.catalogue import resolve_model
 from MedSRLib.scene.browsing import browser_of
 from MedSRLib.scene.capture import Capture, entry_text
 from MedSRLib.scene.nodes import image_from_voxels, set_affine, volume_from_node
@@ -24,7 +20,7 @@ _SEQUENCE = "vtkMRMLSequenceNode"
 
 
 @dataclass(frozen=True, eq=False)
-class SequenceJob:
+class SequenceCapture:
     """A sequence as it was at Apply.
 
     Args:
@@ -46,7 +42,7 @@ class SequenceJob:
     frames: tuple[tuple[str, Capture], ...]
 
 
-def capture_sequence(sequence_node: Any, *, roi_node: Any = None) -> SequenceJob:
+def capture_sequence(sequence_node: Any, *, roi_node: Any = None) -> SequenceCapture:
     """Everything that enhancing a sequence and placing the result needs. No browser is moved.
 
     Args:
@@ -81,7 +77,7 @@ def capture_sequence(sequence_node: Any, *, roi_node: Any = None) -> SequenceJob
             units=entry_text(described.GetVoxelValueUnits()),
         )
         frames.append((sequence_node.GetNthIndexValue(n), job))
-    return SequenceJob(
+    return SequenceCapture(
         scene=scene,
         source_id=sequence_node.GetID(),
         source_name=name,
@@ -97,7 +93,7 @@ def capture_sequence(sequence_node: Any, *, roi_node: Any = None) -> SequenceJob
     )
 
 
-def place_sequence(job: SequenceJob, results: Iterable[Enhanced]) -> Any:
+def place_sequence(job: SequenceCapture, results: Iterable[Enhanced]) -> Any:
     """A new sequence with the same index, shown by the same browser at the frame it stands at.
 
     Args:
@@ -116,71 +112,13 @@ def place_sequence(job: SequenceJob, results: Iterable[Enhanced]) -> Any:
     sequence.SetNumericIndexValueTolerance(tolerance)
     suffix = ""
     for (index_value, frame), enhanced in zip(job.frames, results, strict=True):
-        suffix = name_suffix_of(enhanced.report["factors"])
+        suffix = name_suffix_of(enhanced.report.factors)
         _add_frame(sequence, index_value, frame, enhanced, suffix)
     sequence.SetName(job.scene.GenerateUniqueName(usable_name(f"{job.source_name} {suffix}")))
     sequence.SetAttribute("MedSR.SourceNodeID", job.source_id)
     job.scene.AddNode(sequence)
     _show(sequence, job, suffix)
     return sequence
-
-
-def process_sequence(
-    sequence_node: Any,
-    model: str | Path = "auto",
-    *,
-    roi_node: Any = None,
-    device: str = "auto",
-    precision: str = "auto",
-    fidelity: float | None = None,
-    consistency: bool = True,
-    progress: Progress | None = None,
-    cancelled: Cancelled | None = None,
-) -> Any:
-    """Makes every frame of a sequence sharper; blocks until it is done. The scene changes on success only.
-
-    Args:
-        sequence_node: vtkMRMLSequenceNode of scalar volumes; neither it nor its browser is moved or changed,
-            except that the browser shows the new sequence as well.
-        model, roi_node, device, precision, fidelity, consistency, cancelled: as for ``process``.
-        progress: called with a fraction 0..1 of the whole sequence and a message that names the frame.
-
-    Returns:
-        The new vtkMRMLSequenceNode.
-
-    Raises:
-        MedSRError: as ``capture_sequence`` and ``enhance``.
-    """
-    from MedSRLib.enhancement.devices import resolve_device
-
-    job = capture_sequence(sequence_node, roi_node=roi_node)
-    chosen = resolve_model(model, resolve_device(device).type)
-    count = len(job.frames)
-
-    def results() -> Iterator[Enhanced]:
-        spread: PointSpread | None = None
-        for n, (_, frame) in enumerate(job.frames):
-            enhanced = enhance(
-                frame.volume,
-                chosen,
-                device=device,
-                precision=precision,
-                fidelity=fidelity,
-                consistency=consistency,
-                roi=frame.region,
-                progress=None if progress is None else _part(progress, n, count),
-                cancelled=cancelled,
-                psf_fwhm=spread,
-            )
-            spread = spread or estimated_point_spread(enhanced.report)
-            yield enhanced
-
-    return place_sequence(job, results())
-
-
-def _part(progress: Progress, n: int, count: int) -> Progress:
-    """Progress of frame ``n`` of ``count`` as progress of the whole."""
-    return lambda fraction, message: progress((n + fraction) / count, f"frame {n + 1} of {count}: {message}")
 
 
 def _add_frame(sequence: Any, index_value: str, frame: Capture, enhanced: Enhanced, suffix: str) -> None:
@@ -193,7 +131,7 @@ def _add_frame(sequence: Any, index_value: str, frame: Capture, enhanced: Enhanc
     describe(sequence.SetDataNodeAtValue(node, index_value), frame)
 
 
-def _show(sequence: Any, job: SequenceJob, suffix: str) -> None:
+def _show(sequence: Any, job: SequenceCapture, suffix: str) -> None:
     """Lets the input's browser play the new sequence too, in a volume that looks like the input's and moves with it."""
     browser = None if job.browser_id is None else job.scene.GetNodeByID(job.browser_id)
     if browser is None:

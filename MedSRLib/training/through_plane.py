@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from MedSRLib.acquisition.operator import AcquisitionModel
-from MedSRLib.enhancement.residual import base_image, neighbourhoods
+from MedSRLib.enhancement.slabs import base_image, neighbourhoods
 from MedSRLib.training.pairs import (
     DRAWS,
     FOREGROUND,

@@ -57,7 +57,7 @@ def score_generator(
         rule = ScoringRule.of(reference)
         classical = cast_like(bspline_ibp(low.voxels, reference.shape, acquisition), low.voxels.dtype)
         width = acquisition.in_plane_fwhm
-        enhanced = run_generator(low, manifest, generator, device=device, psf_fwhm=width)  # type: ignore[arg-type]
+        enhanced = run_generator(low, manifest, generator, device=device, point_spread=width)  # type: ignore[arg-type]
         restored = enhanced.volume.voxels
         achieved = metrics.psnr(reference.voxels, restored, rule)
         figures[title] = {

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from MedSRLib.acquisition.operator import AcquisitionModel
-from MedSRLib.enhancement.residual import base_image
+from MedSRLib.enhancement.slabs import base_image
 from MedSRLib.training.pairs import (
     DRAWS,
     FOREGROUND,

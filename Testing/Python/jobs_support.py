@@ -11,11 +11,14 @@ from typing import Any
 
 import fake_qt
 import numpy as np
+from reports import report_of
 
+from MedSRLib.enhancement.request import Input, Options
 from MedSRLib.jobs.job import Callbacks, Job
 from MedSRLib.jobs.runner import JobRunner
 from MedSRLib.jobs.transport import SubprocessTransport
 from MedSRLib.panel.qprocess import QProcessTransport
+from MedSRLib.volumes.volume import Volume
 
 TRANSPORTS = {"subprocess": SubprocessTransport, "qprocess": QProcessTransport}
 
@@ -27,6 +30,11 @@ def wait_until(condition: Callable[[], Any], pump: Callable[[], None], *, second
         assert time.monotonic() < end, "waited in vain"
         pump()
         time.sleep(0.01)
+
+
+def job_of(volume: Volume, model: Any = "auto", *, roi: Any = None, **options: Any) -> Job:
+    """A job of one volume."""
+    return Job((Input(volume, roi),), model, Options.from_json(options))
 
 
 class Record:
@@ -49,8 +57,9 @@ class Record:
             on_cancelled=self._cancelled,
         )
 
-    def _done(self, enhanced: Any) -> None:
+    def _done(self, results: list[Any]) -> None:
         self.endings += 1
+        (enhanced,) = results
         self.voxels = np.array(enhanced.volume.voxels)
         self.enhanced = enhanced
 
@@ -118,7 +127,15 @@ def worker_with(lines: str) -> list[str]:
         "import os, sys, time\n"
         "from types import SimpleNamespace as Enhanced\n"
         f"{lines}\n"
-        "sys.modules['MedSRLib.enhancement.enhancer'] = Enhanced(enhance=enhance)\n"
+        "from MedSRLib.progress import part_of\n"
+        "def enhance_all(inputs, model, options, *, progress, cancelled):\n"
+        "    for n, one in enumerate(inputs):\n"
+        "        told = {'progress': part_of(progress, n, len(inputs)), 'cancelled': cancelled, 'roi': one.roi}\n"
+        "        made = enhance(one.volume, model, **told, **options.to_json())\n"
+        f"        report = {{**{report_of().to_json()!r}, **made.report}}\n"
+        "        made.report = Enhanced(to_json=lambda report=report: report)\n"
+        "        yield made\n"
+        "sys.modules['MedSRLib.enhancement.enhancer'] = Enhanced(enhance_all=enhance_all)\n"
         "from MedSRLib.jobs.worker import main\n"
         "main()\n",
     ]

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from reports import report_of
 from scipy import ndimage
 
 from MedSRLib.volumes.geometry import upsampled_affine
 from MedSRLib.volumes.volume import Volume
 
 if TYPE_CHECKING:
-    from MedSRLib.enhancement.enhancer import Enhanced
+    from MedSRLib.enhancement.result import Enhanced
 
 _LOGICS = {
     "Volumes": "vtkSlicerVolumesLogic",
@@ -124,17 +125,6 @@ def blob(shape: tuple[int, int, int] = (12, 30, 26), dtype: Any = np.int16) -> n
     return np.rint(900 * np.exp(-radius2)).astype(dtype)
 
 
-def report_of(factors: tuple[float, float, float] = (2, 2, 1), **changes: Any) -> dict[str, Any]:
-    """The part of a fidelity report that the scene reads."""
-    return {
-        "notice": 'not for "primary" diagnosis; 100 % <sure>',
-        "version": "0.1.0",
-        "model": {"name": "tiny", "version": "1", "sha256": {"fidelity": "a" * 64, "perceptual": "b" * 64}},
-        "factors": list(factors),
-        **changes,
-    }
-
-
 def enhanced_of(
     volume: Volume,
     factors: tuple[int, int, int] = (2, 2, 1),
@@ -152,7 +142,7 @@ def enhanced_of(
         affine: another affine than the right one.
         changes: of the report.
     """
-    from MedSRLib.enhancement.enhancer import Enhanced
+    from MedSRLib.enhancement.result import Enhanced
 
     voxels = ndimage.zoom(volume.voxels, factors[::-1], order=1, mode="nearest", grid_mode=True)
     right = upsampled_affine(volume.affine, volume.shape, voxels.shape)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from MedSRLib.batch.discover import Study
 from MedSRLib.batch.plan import FORMATS, Settings, Task, name_tasks
+from MedSRLib.enhancement.request import Options
 from MedSRLib.models.catalogue import Model
 from MedSRLib.volumes.files import READABLE
 
@@ -21,8 +22,8 @@ def study(stem: str, suffix: str, series: str = "") -> Study:
     return Study(Path("/data") / (stem + suffix), stem + suffix, suffix, series)
 
 
-def settings(tiny_model: Model, **changes: object) -> Settings:
-    return Settings(tiny_model, {}, **changes)  # type: ignore[arg-type]
+def settings(tiny_model: Model, *, uncertainty: bool = False, **changes: object) -> Settings:
+    return Settings(tiny_model, Options(uncertainty=uncertainty), **changes)  # type: ignore[arg-type]
 
 
 def volumes(tasks: list[Task], chosen: Settings) -> list[str]:
@@ -92,6 +93,10 @@ def test_no_two_studies_ever_share_a_file(
         assert Path(task.files(chosen)["volume"]).parent == Path(task.study.name).parent
 
 
+def described(model: Model, options: dict[str, object]) -> dict[str, object]:
+    return Settings(model, Options.from_json(options)).described()
+
+
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [
@@ -104,10 +109,10 @@ def test_no_two_studies_ever_share_a_file(
 def test_only_what_changes_voxels_tells_settings_apart(
     tiny_model: Model, one: dict[str, object], other: dict[str, object], same: bool
 ) -> None:
-    assert (Settings(tiny_model, one).described() == Settings(tiny_model, other).described()) == same
+    assert (described(tiny_model, one) == described(tiny_model, other)) == same
 
 
 def test_the_weights_a_model_is_named_with_tell_settings_apart(tiny_model: Model) -> None:
     """ "NAME@0" and "NAME" are other voxels: what one made is not complete for the other."""
     pleasing = replace(tiny_model, fidelity=0.0)
-    assert Settings(pleasing, {}).described() != Settings(tiny_model, {}).described()
+    assert described(pleasing, {}) != described(tiny_model, {})

@@ -20,21 +20,14 @@ from MedSRLib.batch.discover import Study, find_studies
 from MedSRLib.batch.execution import Summary, run_batch
 from MedSRLib.batch.plan import Plan, Settings, name_tasks
 from MedSRLib.batch.study import staging_folder
+from MedSRLib.enhancement.request import Options
 from MedSRLib.models.catalogue import Model
 from MedSRLib.volumes.files import write_volume
 from MedSRLib.volumes.volume import Volume
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "Resources" / "Scripts" / "medsr_batch.py"
-OPTIONS = {
-    "device": "cpu",
-    "precision": "auto",
-    "fidelity": None,
-    "consistency": True,
-    "psf_fwhm": None,
-    "factor": None,
-    "force": False,
-}
+OPTIONS = Options(device="cpu")
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and named pipes of POSIX")
 

@@ -39,7 +39,8 @@ from MedSRLib.batch.execution import run_batch
 from MedSRLib.batch.plan import Settings, plan_batch
 from MedSRLib.batch.study import process_study
 from MedSRLib.enhancement import enhancer
-from MedSRLib.enhancement.enhancer import enhance
+from MedSRLib.enhancement.enhancer import enhance_all
+from MedSRLib.enhancement.request import Input, Options
 from MedSRLib.errors import OutputError
 from MedSRLib.models.catalogue import Model
 from MedSRLib.volumes.files import write_volume
@@ -80,12 +81,12 @@ def test_a_folder_that_cannot_be_made_or_written_is_recorded(
 def test_an_unforeseen_error_fails_one_study_only(
     batch: Batch, good: Path, output: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def fail(volume: Volume, *words: Any, **options: Any) -> Any:
-        if volume.voxels.dtype == np.uint16:
+    def fail(inputs: list[Input], *words: Any, **told: Any) -> Any:
+        if inputs[0].volume.voxels.dtype == np.uint16:
             raise error
-        return enhance(volume, *words, **options)
+        return enhance_all(inputs, *words, **told)
 
-    monkeypatch.setattr(enhancer, "enhance", fail)
+    monkeypatch.setattr(enhancer, "enhance_all", fail)
     assert batch(good, output)[0] == 4
     assert states(output) == {"a.nii.gz": "done", "sub/c.mha": "failed"}
     sentence = table(output)[1]["error"]
@@ -143,7 +144,7 @@ def test_a_point_spread_that_is_none_is_wrong_usage(
     batch: Batch, good: Path, output: Path, width: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        batch(good, output, f"--psf-fwhm={width}")
+        batch(good, output, f"--point-spread={width}")
     assert stopped.value.code == 2
     assert "must be a positive number or kspace" in capsys.readouterr().err.splitlines()[-1]
     assert not output.exists()
@@ -166,8 +167,7 @@ def test_an_output_that_would_be_an_input_or_lie_in_a_dicom_series_is_refused(
 def test_a_study_that_is_cancelled_while_it_is_written_leaves_nothing(
     good: Path, output: Path, tiny_model: Model
 ) -> None:
-    options = {"device": "cpu", "consistency": True}
-    settings = Settings(tiny_model, options, report=True)
+    settings = Settings(tiny_model, Options(device="cpu", consistency=True), report=True)
     task = plan_batch(good, output, settings).tasks[0]
     written = []
 

@@ -17,26 +17,16 @@ import SimpleITK as sitk
 from conftest import OBLIQUE, make_tiny_model
 from image_fixtures import oblique, write_nifti
 
-from MedSRLib.acquisition.operator import PointSpread
 from MedSRLib.commands.main import main
-from MedSRLib.enhancement.enhancer import Enhanced, Progress
-from MedSRLib.enhancement.frames import enhance_frames
+from MedSRLib.enhancement.enhancer import enhance_all
+from MedSRLib.enhancement.request import Input
+from MedSRLib.models.catalogue import Model
 from MedSRLib.volumes.files import read_sequence, read_volume, write_volume
 from MedSRLib.volumes.geometry import field_of_view_corners
 from MedSRLib.volumes.volume import Volume
 
 pytestmark = pytest.mark.usefixtures("models_folder")
 MakeVolume = Callable[..., Volume]
-REPORT = {
-    "psf_fwhm": 1.2,
-    "psf_fwhm_source": "estimated",
-    "lr_consistency_rmse": 1.0,
-    "seconds": 1.0,
-    "tiles": 1,
-    "tiles_skipped": 0,
-    "warnings": [],
-    "notes": [],
-}
 
 
 def write_voxels(path: Path, voxels: np.ndarray, *, vector: bool = False) -> Path:
@@ -164,7 +154,7 @@ class TestFrames:
 
     def test_one_frame_is_chosen_by_its_number(self, frames: Path, tmp_path: Path) -> None:
         for output, arguments in (("all.nrrd", []), ("third.nrrd", ["--frame", "3"])):
-            more = ["--model", "tiny-x2", "--psf-fwhm", "1", *arguments]
+            more = ["--model", "tiny-x2", "--point-spread", "1", *arguments]
             assert main(["enhance", str(frames), str(tmp_path / output), *more]) == 0
         third = read_volume(tmp_path / "third.nrrd").voxels
         np.testing.assert_array_equal(third, read_sequence(tmp_path / "all.nrrd").volumes[2].voxels)
@@ -175,29 +165,19 @@ class TestFrames:
     ) -> None:
         fails(capsys, [frames, tmp_path / "out.nrrd", "--frame", frame], 2, "3 frames, numbered from 1")
 
-    def test_progress_runs_once_over_all_frames(self, frames: Path) -> None:
+    def test_progress_runs_once_over_all_frames(self, frames: Path, tiny_model: Model) -> None:
         told: list[tuple[float, str]] = []
+        inputs = [Input(volume) for volume in read_sequence(frames).volumes]
+        list(enhance_all(inputs, tiny_model, progress=lambda fraction, message: told.append((fraction, message))))
+        fractions = [fraction for fraction, _ in told]
+        assert fractions == sorted(fractions)
+        assert fractions[-1] == 1
+        assert {message.split(":")[0] for _, message in told} == {f"frame {n} of 3" for n in (1, 2, 3)}
 
-        def enhance_one(volume: Volume, spread: PointSpread | None, progress: Progress | None) -> Enhanced:
-            assert progress is not None
-            progress(0.5, "half")
-            progress(1.0, "whole")
-            return Enhanced(volume, {**REPORT, "psf_fwhm": 1.2 if spread is None else 9.0})
-
-        sequence = read_sequence(frames)
-        enhance_frames(sequence, enhance_one, progress=lambda fraction, message: told.append((fraction, message)))
-        assert [fraction for fraction, _ in told] == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
-        assert told[2][1] == "frame 2 of 3: half"
-
-    def test_the_other_frames_are_told_the_point_spread_of_the_first(self, frames: Path) -> None:
-        given: list[PointSpread | None] = []
-
-        def enhance_one(volume: Volume, spread: PointSpread | None, progress: Progress | None) -> Enhanced:
-            given.append(spread)
-            return Enhanced(volume, REPORT)
-
-        enhance_frames(read_sequence(frames), enhance_one)
-        assert given == [None, 1.2, 1.2]
+    def test_the_other_frames_are_told_the_point_spread_of_the_first(self, frames: Path, tiny_model: Model) -> None:
+        reports = [one.report for one in enhance_all([Input(v) for v in read_sequence(frames).volumes], tiny_model)]
+        assert [report.point_spread_source for report in reports] == ["estimated", "given", "given"]
+        assert len({report.point_spread for report in reports}) == 1
 
 
 def test_nan_outside_a_mask_is_filled_where_that_is_asked_for(

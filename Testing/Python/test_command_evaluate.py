@@ -111,7 +111,7 @@ def test_an_existing_json_is_kept_unless_overwriting_is_allowed(
         (["--task", "sharper"], 2, "no task 'sharper'"),
         (["--task", "inplane-x2", "--methods", "magic"], 2, "no classical method 'magic'"),
         (["--task", "inplane-x2", "--model", "unheard-of"], 3, "no model 'unheard-of'"),
-        (["--task", "inplane-x2", "--psf-fwhm", "0"], 2, "must be a positive number"),
+        (["--task", "inplane-x2", "--point-spread", "0"], 2, "must be a positive number"),
         (["--task", "inplane-x2", "--json", "scores.txt"], 2, ".json"),
     ],
 )
@@ -126,7 +126,7 @@ def test_wrong_usage_is_one_sentence_and_no_table(
 
 
 def test_the_true_width_is_stated(reference: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", str(reference), "--task", "inplane-x2", "--psf-fwhm", "0.8"]) == 0
+    assert main(["evaluate", str(reference), "--task", "inplane-x2", "--point-spread", "0.8"]) == 0
     assert "true width 0.8 where methods assume 1" in capsys.readouterr().out
 
 

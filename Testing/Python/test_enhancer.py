@@ -83,11 +83,9 @@ def test_ct_stays_in_hu(tiny_model: Model, smooth_volume: MakeVolume) -> None:
     volume = smooth_volume((4, 40, 40), modality="CT")
     enhanced = enhance(volume, tiny_model)
     assert enhanced.volume.voxels.dtype == np.int16
-    assert enhanced.report["intensity_range"] == 2000
+    assert enhanced.report.intensity_range == 2000
     assert abs(enhanced.volume.voxels.mean() - volume.voxels.mean()) < 2.0
-    assert enhanced.report["mean_shift"] == pytest.approx(
-        enhanced.volume.voxels.mean() - volume.voxels.mean(), abs=1e-3
-    )
+    assert enhanced.report.mean_shift == pytest.approx(enhanced.volume.voxels.mean() - volume.voxels.mean(), abs=1e-3)
 
 
 def test_the_input_is_not_changed(tiny_model: Model, smooth_volume: MakeVolume) -> None:
@@ -99,18 +97,18 @@ def test_the_input_is_not_changed(tiny_model: Model, smooth_volume: MakeVolume) 
 
 def test_consistency_brings_the_result_nearer_to_the_measurement(tiny_model: Model) -> None:
     volume = read_volume(OBLIQUE)
-    free = enhance(volume, tiny_model, consistency=False).report["lr_consistency_rmse"]
-    projected = enhance(volume, tiny_model).report["lr_consistency_rmse"]
+    free = enhance(volume, tiny_model, consistency=False).report.lr_consistency_rmse
+    projected = enhance(volume, tiny_model).report.lr_consistency_rmse
     assert projected < free / 3
 
 
 def test_the_reported_consistency_is_that_of_the_returned_voxels(tiny_model: Model, smooth_volume: MakeVolume) -> None:
     volume = smooth_volume()
     enhanced = enhance(volume, tiny_model)
-    acquisition = AcquisitionModel((2, 2, 1)).with_point_spread(enhanced.report["psf_fwhm"])
+    acquisition = AcquisitionModel((2, 2, 1)).with_point_spread(enhanced.report.point_spread)
     again = acquisition.apply(enhanced.volume.voxels.astype(np.float32))
     expected = float(np.sqrt(np.mean((again - volume.voxels) ** 2)))
-    assert enhanced.report["lr_consistency_rmse"] == pytest.approx(expected, rel=1e-4)
+    assert enhanced.report.lr_consistency_rmse == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("roi", [(4, 13, 3, 12, 1, 4), (0, 18, 0, 21, 2, 3), (10, 18, 15, 21, 0, 5)])
@@ -162,14 +160,14 @@ def test_thick_slices_become_isotropic_over_the_same_field_of_view(
     enhanced = enhance(volume, through_plane_model)
     assert enhanced.volume.shape == (round(7 * 3.0 / 0.9), 20, 24)
     assert same_field_of_view(volume, enhanced.volume)
-    assert enhanced.report["factors"][2] == pytest.approx(3.0 / 0.9)
+    assert enhanced.report.factors[2] == pytest.approx(3.0 / 0.9)
 
 
 def test_slice_thickness_and_spacing_are_both_honoured(through_plane_model: Model, smooth_volume: MakeVolume) -> None:
     volume = smooth_volume((7, 20, 24))
     overlapping = Volume(volume.voxels, volume.affine, volume.modality, slice_thickness=6.0)
     report = enhance(overlapping, through_plane_model).report
-    assert report["slice_thickness"] == pytest.approx(2.0)
+    assert report.slice_thickness == pytest.approx(2.0)
     assert not np.array_equal(
         enhance(overlapping, through_plane_model).volume.voxels, enhance(volume, through_plane_model).volume.voxels
     )
@@ -222,7 +220,8 @@ def test_the_uncertainty_lies_on_the_results_grid_in_the_volumes_units(
     assert np.array_equal(enhanced.uncertainty.affine, enhanced.volume.affine)
     assert enhanced.uncertainty.voxels.max() > 0
     assert enhanced.uncertainty.voxels.min() >= 0
-    assert 0 <= enhanced.report["uncertain_share_percent"] <= 100
+    assert enhanced.report.uncertain_share_percent is not None
+    assert 0 <= enhanced.report.uncertain_share_percent <= 100
 
 
 def test_the_generators_turns_average_to_a_result_that_turns_with_the_image(
@@ -250,8 +249,8 @@ def test_a_through_plane_generator_never_sees_the_slice_axis_turned(
 
 def test_the_point_spread_width_can_be_given(tiny_model: Model, smooth_volume: MakeVolume) -> None:
     volume = smooth_volume()
-    narrow = enhance(volume, tiny_model, psf_fwhm=0.7)
-    assert narrow.report["psf_fwhm"] == 0.7
+    narrow = enhance(volume, tiny_model, point_spread=0.7)
+    assert narrow.report.point_spread == 0.7
     assert not np.array_equal(narrow.volume.voxels, enhance(volume, tiny_model).volume.voxels)
 
 
@@ -273,10 +272,10 @@ def test_slices_of_unknown_thickness_have_the_models_own_width(tmp_path: Path, s
         tmp_path / "narrow", task="through-plane", factors=(1, 1, 3), factor_range=(1.5, 8), in_plane_fwhm=0.8
     )
     volume = smooth_volume((5, 20, 20))
-    assert enhance(volume, narrow).report["slice_thickness"] == 0.8
-    assert enhance(volume, narrow, psf_fwhm=1.1).report["slice_thickness"] == 1.1
+    assert enhance(volume, narrow).report.slice_thickness == 0.8
+    assert enhance(volume, narrow, point_spread=1.1).report.slice_thickness == 1.1
     stated = replace(volume, slice_thickness=2.7)
-    assert enhance(stated, narrow).report["slice_thickness"] == pytest.approx(0.9)
+    assert enhance(stated, narrow).report.slice_thickness == pytest.approx(0.9)
 
 
 def test_the_factor_of_a_through_plane_result_can_be_chosen(
@@ -285,7 +284,7 @@ def test_the_factor_of_a_through_plane_result_can_be_chosen(
     volume = smooth_volume((6, 20, 20))
     enhanced = enhance(volume, through_plane_model, factor=2.5)
     assert enhanced.volume.shape == (15, 20, 20)
-    assert enhanced.report["factors"] == [1, 1, 2.5]
+    assert enhanced.report.factors == (1, 1, 2.5)
     assert same_field_of_view(volume, enhanced.volume)
 
 
@@ -325,7 +324,7 @@ def test_cancelling_raises(tiny_model: Model, smooth_volume: MakeVolume) -> None
 
 
 def test_the_report_is_json_and_names_model_hash_and_version(tiny_model: Model, smooth_volume: MakeVolume) -> None:
-    report = json.loads(json.dumps(enhance(smooth_volume(), tiny_model).report))
+    report = json.loads(json.dumps(enhance(smooth_volume(), tiny_model).report.to_json()))
     assert report["model"]["sha256"]["fidelity"] == tiny_model.manifest.weights["fidelity"]["sha256"]
     assert report["version"]
     assert "not for primary diagnosis" in report["notice"]
@@ -333,13 +332,13 @@ def test_the_report_is_json_and_names_model_hash_and_version(tiny_model: Model, 
 
 def test_an_input_outside_the_models_domain_is_named(tmp_path: Path, smooth_volume: MakeVolume) -> None:
     domain = {"modalities": ["CT"], "spacing_mm": [1.5, 2.0]}
-    warnings = enhance(smooth_volume(), make_tiny_model(tmp_path / "ct", domain=domain)).report["warnings"]
+    warnings = enhance(smooth_volume(), make_tiny_model(tmp_path / "ct", domain=domain)).report.warnings
     assert any("not on MR" in warning for warning in warnings)
     assert any("1.5 to 2 mm" in warning for warning in warnings)
 
 
 def test_an_input_inside_the_models_domain_has_no_warning(tiny_model: Model, smooth_volume: MakeVolume) -> None:
-    assert enhance(smooth_volume(), tiny_model).report["warnings"] == []
+    assert enhance(smooth_volume(), tiny_model).report.warnings == ()
 
 
 def test_tampered_weights_are_refused(tmp_path: Path, smooth_volume: MakeVolume) -> None:

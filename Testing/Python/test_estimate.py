@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import make_tiny_model
+from reports import report_of
 
 from MedSRLib.enhancement.enhancer import enhance
 from MedSRLib.enhancement.estimate import (
@@ -20,6 +21,7 @@ from MedSRLib.enhancement.estimate import (
     multiplications_per_voxel,
     remember_speed,
 )
+from MedSRLib.enhancement.request import Options
 from MedSRLib.errors import InputError
 from MedSRLib.models.manifest import Manifest
 from MedSRLib.networks.build import build_generator
@@ -115,13 +117,13 @@ def test_the_time_is_guessed_measured_or_unknown_and_says_which() -> None:
     first = estimate((10, 256, 256), np.int16, manifest(), "CPU")
     assert first.basis == GUESSED
     assert first.seconds is not None
-    remember_speed(first, {"device": "CPU", "seconds": 3 * first.seconds})
+    remember_speed(first, report_of(device="CPU", seconds=3 * first.seconds))
     second = estimate((20, 256, 256), np.int16, manifest(), "CPU")
     assert second.basis == MEASURED
     assert second.seconds == pytest.approx(6 * first.seconds)
     gpu = estimate((10, 256, 256), np.int16, manifest(), "NVIDIA RTX 4090, 21 GB free")
     assert (gpu.seconds, gpu.basis) == (None, UNKNOWN)
-    remember_speed(gpu, {"device": "NVIDIA RTX 4090, 20 GB free", "seconds": 2.0})
+    remember_speed(gpu, report_of(device="NVIDIA RTX 4090, 20 GB free", seconds=2.0))
     again = estimate((10, 256, 256), np.int16, manifest(), "NVIDIA RTX 4090, 3 GB free")
     assert again.seconds == pytest.approx(2.0)
     assert estimate((20, 256, 256), np.int16, manifest(), "CPU").seconds == second.seconds
@@ -129,7 +131,7 @@ def test_the_time_is_guessed_measured_or_unknown_and_says_which() -> None:
 
 def test_a_run_too_short_to_judge_by_and_a_damaged_file_are_ignored(home: Path) -> None:
     one = estimate((10, 64, 64), np.int16, manifest(), "CPU")
-    remember_speed(one, {"device": "CPU", "seconds": 0.2})
+    remember_speed(one, report_of(device="CPU", seconds=0.2))
     assert not (home / ".medsr").exists()
     (home / ".medsr").mkdir()
     (home / ".medsr" / "speed.json").write_text("{half")
@@ -138,7 +140,7 @@ def test_a_run_too_short_to_judge_by_and_a_damaged_file_are_ignored(home: Path) 
 
 def test_an_uncertainty_map_takes_eight_times_as_long_and_larger_types_more_memory() -> None:
     plain = estimate((10, 256, 256), np.int16, manifest(), "CPU")
-    thorough = estimate((10, 256, 256), np.int16, manifest(), "CPU", uncertainty=True)
+    thorough = estimate((10, 256, 256), np.int16, manifest(), "CPU", Options(uncertainty=True))
     assert thorough.multiplications == 8 * plain.multiplications
     assert thorough.memory - plain.memory == 4 * math.prod(plain.shape)
     double = estimate((10, 256, 256), np.float64, manifest(), "CPU")

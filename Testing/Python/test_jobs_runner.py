@@ -16,14 +16,16 @@ import fake_qt
 import numpy as np
 import pytest
 from conftest import UINT16, make_tiny_model
-from jobs_support import TRANSPORTS, Bench, Record, bench, script, worker_with
+from jobs_support import TRANSPORTS, Bench, Record, bench, job_of, script, worker_with
+from reports import report_of
 
 from MedSRLib.enhancement.enhancer import enhance
+from MedSRLib.enhancement.result import Enhanced
 from MedSRLib.errors import MissingPackageError, OutputError, UsageError
 from MedSRLib.jobs import runner as runner_module
 from MedSRLib.jobs import transport as transport_module
 from MedSRLib.jobs.exits import explain_exit
-from MedSRLib.jobs.job import OPTIONS, Job
+from MedSRLib.jobs.job import Job
 from MedSRLib.jobs.runner import State
 from MedSRLib.jobs.time_left import TimeLeft
 from MedSRLib.models.catalogue import Model
@@ -40,6 +42,9 @@ LAUNCHER = (
     "sys.exit(code)"
 )
 """What Slicer's PythonSlicer does: the Python that works is its child."""
+RESULT = f"{{'affine': np.eye(4).tolist(), 'uncertainty': False, 'report': {report_of().to_json()!r}}}"
+DONE = f"{{'event': 'done', 'job': 1, 'results': [{RESULT}]}}"
+"""What a worker says of a job of one input."""
 posix_only = pytest.mark.skipif(os.name == "nt", reason="signals")
 
 
@@ -74,7 +79,7 @@ def volume(smooth_volume: Callable[..., Volume]) -> Volume:
 
 @pytest.fixture
 def job(volume: Volume) -> Job:
-    return Job(volume, "any")
+    return job_of(volume, "any")
 
 
 def is_empty(folder: Path) -> bool:
@@ -105,9 +110,9 @@ def test_the_worker_gives_exactly_what_enhance_gives_in_process(warm: Bench, awk
         "device": "cpu",
         "uncertainty": True,
         "roi": np.array([4, 40, 0, 48, 2, 6]),
-        "psf_fwhm": np.float64(1.1),
+        "point_spread": np.float64(1.1),
     }
-    record = warm.run(Job(real, awkward_model.folder, options))
+    record = warm.run(job_of(real, awkward_model.folder, **options))
     expected = enhance(real, awkward_model.folder, **options)
     assert record.error is None
     assert record.voxels is not None
@@ -118,7 +123,7 @@ def test_the_worker_gives_exactly_what_enhance_gives_in_process(warm: Bench, awk
     assert (told.volume.modality, told.volume.slice_thickness) == (real.modality, real.slice_thickness)
     assert np.array_equal(told.uncertainty.voxels, expected.uncertainty.voxels)
     assert np.array_equal(told.uncertainty.affine, expected.uncertainty.affine)
-    timeless = [{**report, "seconds": 0} for report in (told.report, expected.report)]
+    timeless = [replace(report, seconds=0) for report in (told.report, expected.report)]
     assert timeless[0] == timeless[1]
     assert is_empty(warm.folder)
 
@@ -126,10 +131,10 @@ def test_the_worker_gives_exactly_what_enhance_gives_in_process(warm: Bench, awk
 def test_two_jobs_in_a_row_use_the_same_process_and_are_not_mixed_up(
     warm: Bench, awkward_model: Model, smooth_volume: Callable[..., Volume]
 ) -> None:
-    warm.run(Job(smooth_volume(), awkward_model.folder))
+    warm.run(job_of(smooth_volume(), awkward_model.folder))
     pid = warm.runner.worker_pid
     other = smooth_volume((4, 16, 13), np.float32)
-    record = warm.run(Job(other, awkward_model.folder))
+    record = warm.run(job_of(other, awkward_model.folder))
     assert warm.runner.worker_pid == pid
     assert pid is not None
     assert pid != os.getpid()
@@ -140,7 +145,7 @@ def test_two_jobs_in_a_row_use_the_same_process_and_are_not_mixed_up(
 def test_progress_arrives_while_the_job_runs_and_rises_to_one(
     warm: Bench, awkward_model: Model, volume: Volume
 ) -> None:
-    record = warm.submit(Job(volume, awkward_model.folder))
+    record = warm.submit(job_of(volume, awkward_model.folder))
     assert warm.runner.state in (State.STARTING, State.RUNNING)
     warm.wait(lambda: record.progress)
     assert record.endings == 0
@@ -156,10 +161,10 @@ def test_progress_arrives_while_the_job_runs_and_rises_to_one(
 def test_a_job_cancelled_in_mid_run_leaves_nothing_and_the_worker_serves_the_next(
     warm: Bench, awkward_model: Model, smooth_volume: Callable[..., Volume]
 ) -> None:
-    warm.run(Job(smooth_volume(), awkward_model.folder))
+    warm.run(job_of(smooth_volume(), awkward_model.folder))
     pid = warm.runner.worker_pid
     big = smooth_volume((50, 160, 160))
-    record = warm.submit(Job(big, awkward_model.folder))
+    record = warm.submit(job_of(big, awkward_model.folder))
     warm.wait(lambda: any(0 < fraction < 1 for fraction, _, _ in record.progress))
     warm.runner.cancel()
     warm.runner.cancel()
@@ -171,18 +176,18 @@ def test_a_job_cancelled_in_mid_run_leaves_nothing_and_the_worker_serves_the_nex
     assert len(record.progress) == told
     assert is_empty(warm.folder)
     assert warm.runner.state is State.IDLE
-    assert warm.run(Job(smooth_volume(), awkward_model.folder)).voxels is not None
+    assert warm.run(job_of(smooth_volume(), awkward_model.folder)).voxels is not None
     assert warm.runner.worker_pid == pid
 
 
 def test_an_error_of_enhance_arrives_as_its_own_sentence_and_the_worker_lives_on(warm: Bench, volume: Volume) -> None:
-    record = warm.run(Job(volume, "nosuchmodel"))
+    record = warm.run(job_of(volume, "nosuchmodel"))
     assert record.error is not None
     assert record.error[0].startswith("there is no model 'nosuchmodel'")
     assert is_empty(warm.folder)
     pid = warm.runner.worker_pid
     flat = volume.with_voxels(np.zeros_like(volume.voxels))
-    record = warm.run(Job(flat, "nosuchmodel"))
+    record = warm.run(job_of(flat, "nosuchmodel"))
     assert record.error is not None
     assert "nothing to enhance" in record.error[0]
     assert warm.runner.worker_pid == pid
@@ -191,9 +196,9 @@ def test_an_error_of_enhance_arrives_as_its_own_sentence_and_the_worker_lives_on
 def test_a_second_job_is_refused_while_one_runs_and_the_first_is_not_harmed(
     warm: Bench, awkward_model: Model, volume: Volume
 ) -> None:
-    record = warm.submit(Job(volume, awkward_model.folder))
+    record = warm.submit(job_of(volume, awkward_model.folder))
     with pytest.raises(UsageError, match="is running: wait for it or cancel it"):
-        warm.submit(Job(volume, awkward_model.folder))
+        warm.submit(job_of(volume, awkward_model.folder))
     warm.wait(lambda: record.endings)
     assert record.voxels is not None
     assert is_empty(warm.folder)
@@ -207,7 +212,7 @@ def test_a_killed_or_crashed_worker_is_reported_and_the_next_job_gets_a_new_one(
     transport: str, number: int, words: str, volume: Volume, tmp_path: Path
 ) -> None:
     with bench(transport, tmp_path, SLEEPER) as made:
-        record = made.submit(Job(volume))
+        record = made.submit(job_of(volume))
         made.wait(lambda: record.progress)
         pid = made.runner.worker_pid
         assert pid is not None
@@ -220,7 +225,7 @@ def test_a_killed_or_crashed_worker_is_reported_and_the_next_job_gets_a_new_one(
         assert ("Segmentation fault" in tail) == (number == signal.SIGSEGV)
         assert is_empty(made.folder)
         assert made.runner.worker_pid is None
-        again = made.submit(Job(volume))
+        again = made.submit(job_of(volume))
         made.wait(lambda: again.progress)
         assert made.runner.worker_pid not in (None, pid)
 
@@ -230,7 +235,7 @@ def test_a_worker_that_dies_between_jobs_is_replaced_at_the_next_click(
     transport: str, volume: Volume, tmp_path: Path
 ) -> None:
     with bench(transport, tmp_path, worker_with("def enhance(*_, **__): raise MemoryError")) as made:
-        made.run(Job(volume))
+        made.run(job_of(volume))
         pid = made.runner.worker_pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
@@ -238,7 +243,7 @@ def test_a_worker_that_dies_between_jobs_is_replaced_at_the_next_click(
         time.sleep(0.3)
         if transport == "qprocess":  # Slicer's event loop is always running.
             made.pump()
-        record = made.run(Job(volume))
+        record = made.run(job_of(volume))
         assert record.error is not None
         assert record.error[0].startswith("memory ran out")
         assert made.runner.worker_pid not in (None, pid)
@@ -252,7 +257,7 @@ def test_a_worker_that_does_not_react_to_cancel_is_killed_with_its_children(
     children = "import subprocess\ndef enhance(*_, progress, **__):\n"
     children += " child = subprocess.Popen(['sleep', '60'])\n progress(1.0, str(child.pid))\n time.sleep(60)"
     with bench(transport, tmp_path, worker_with(children)) as made:
-        record = made.submit(Job(volume))
+        record = made.submit(job_of(volume))
         made.wait(lambda: len(record.progress) > 1)
         pids = [int(record.progress[-1][1]), made.runner.worker_pid or 0]
         assert all(map(is_alive, pids))
@@ -274,7 +279,7 @@ def test_a_launcher_in_between_hides_no_death_and_leaves_no_orphan(
     slow = "time.sleep(0.5)" if ending.endswith("ready") else ""
     lines = f"open({str(noted)!r}, 'w').write(f'{{os.getpid()}}.'); {slow}\ndef enhance(*_, **__): time.sleep(60)"
     with bench(transport, tmp_path / "jobs", [sys.executable, "-c", LAUNCHER, *worker_with(lines)]) as made:
-        record = made.submit(Job(volume))
+        record = made.submit(job_of(volume))
         made.wait(lambda: noted.exists() and noted.read_text().endswith("."))
         pid = int(noted.read_text().rstrip("."))
         if not slow:
@@ -304,9 +309,8 @@ def test_a_job_cancelled_before_the_worker_is_up_is_never_sent(transport: str, j
 
 
 def test_a_result_that_crosses_the_cancel_is_dropped(transport: str, job: Job, tmp_path: Path) -> None:
-    done = "{'event': 'done', 'job': 1, 'affine': np.eye(4).tolist(), 'uncertainty': False, 'report': {}}"
-    lines = "import numpy as np; ready(); np.save(hear()['output'], np.zeros((2, 2, 2)))\n"
-    with bench(transport, tmp_path, script(f"{lines}assert hear()['do'] == 'cancel'; say(json.dumps({done}))")) as made:
+    lines = "import numpy as np; ready(); np.save(hear()['inputs'][0]['output'], np.zeros((2, 2, 2)))\n"
+    with bench(transport, tmp_path, script(f"{lines}assert hear()['do'] == 'cancel'; say(json.dumps({DONE}))")) as made:
         record = made.submit(job)
         made.wait(lambda: made.runner.state is State.RUNNING)
         made.runner.cancel()
@@ -323,7 +327,7 @@ def test_close_ends_the_worker_tells_nobody_and_leaves_no_file(
 ) -> None:
     answer = "time.sleep(60)" if busy else "raise MemoryError"
     with bench(transport, tmp_path, worker_with(f"def enhance(*_, **__): {answer}")) as made:
-        record = made.submit(Job(volume))
+        record = made.submit(job_of(volume))
         made.wait(lambda: record.progress if busy else record.endings)
         pid, told = made.runner.worker_pid, record.endings
         assert pid is not None
@@ -333,7 +337,7 @@ def test_close_ends_the_worker_tells_nobody_and_leaves_no_file(
         assert record.endings == told
         assert made.runner.state is State.IDLE
         assert is_empty(made.folder)
-        record = made.submit(Job(volume))
+        record = made.submit(job_of(volume))
         made.wait(lambda: record.progress)
         assert made.runner.worker_pid != pid
 
@@ -343,9 +347,9 @@ def test_what_a_callback_raises_reaches_the_caller_and_the_runner_goes_on(
     event: str, volume: Volume, tmp_path: Path
 ) -> None:
     lines = (
-        "import numpy as np; ready(); job = hear(); np.save(job['output'], np.zeros((2, 2, 2)))\n"
+        "import numpy as np; ready(); np.save(hear()['inputs'][0]['output'], np.zeros((2, 2, 2)))\n"
         "say(json.dumps({'event': 'progress', 'job': 1, 'fraction': 0.5, 'message': ''}) + '\\n' + json.dumps("
-        "{'event': 'done', 'job': 1, 'affine': np.eye(4).tolist(), 'uncertainty': False, 'report': {}}))\n"
+        f"{DONE}))\n"
         "sys.stdin.read()"
     )
 
@@ -354,7 +358,7 @@ def test_what_a_callback_raises_reaches_the_caller_and_the_runner_goes_on(
 
     with bench("subprocess", tmp_path, script(lines)) as made:
         record = Record()
-        made.runner.submit(Job(volume), replace(record.callbacks, **{f"on_{event}": fail}))
+        made.runner.submit(job_of(volume), replace(record.callbacks, **{f"on_{event}": fail}))
         with pytest.raises(KeyError, match="the scene refused"):
             made.wait(lambda: False)
         assert record.endings == (event == "progress")
@@ -363,17 +367,21 @@ def test_what_a_callback_raises_reaches_the_caller_and_the_runner_goes_on(
 
 
 def test_a_callback_may_submit_the_next_job(volume: Volume, tmp_path: Path) -> None:
-    quick = "def enhance(volume, model, **_): return Enhanced(volume=volume, report={'model': model}, uncertainty=None)"
+    quick = (
+        "def enhance(volume, model, **_):\n"
+        " used = dict(name=model, version='1', sha256={}, fidelity=1.0)\n"
+        " return Enhanced(volume=volume, report=dict(model=used), uncertainty=None)"
+    )
     with bench("subprocess", tmp_path, worker_with(quick)) as made:
         models: list[str] = []
 
-        def next_one(enhanced: object) -> None:
-            models.append(enhanced.report["model"])  # type: ignore[attr-defined]
+        def next_one(results: list[Enhanced]) -> None:
+            models.append(results[0].report.model.name)
             if len(models) < 3:
                 submit()
 
         def submit() -> None:
-            made.runner.submit(Job(volume, f"number {len(models)}"), replace(Record().callbacks, on_done=next_one))
+            made.runner.submit(job_of(volume, f"number {len(models)}"), replace(Record().callbacks, on_done=next_one))
 
         submit()
         made.wait(lambda: len(models) == 3)
@@ -385,7 +393,7 @@ def test_lines_that_are_not_of_the_protocol_go_to_the_log_and_the_job_goes_on(
     transport: str, job: Job, tmp_path: Path
 ) -> None:
     noise = ["a library's banner", "[1, 2]", '{"event": "done"}', '{"event": "progress", "job": 1}', '{"event": "x"}']
-    noise += ['{"event": "done", "job": 1, "affine": [1], "uncertainty": false, "report": {}}', "\xff\u2028é"]
+    noise += ['{"event": "done", "job": 1, "results": [{"affine": [1]}]}', "\xff\u2028é"]
     lines = f"ready(); hear()\nfor text in {noise!r}: say(text)\n"
     lines += "say(json.dumps({'event': 'progress', 'job': 1, 'fraction': 0.5, 'message': 'halfway'}))\n"
     lines += "say(json.dumps({'event': 'progress', 'job': 99, 'fraction': 0.9, 'message': 'of another job'}))\n"
@@ -443,8 +451,8 @@ def test_a_worker_that_cannot_be_started_is_reported_after_submit_has_returned(
 
 
 def test_a_result_that_cannot_be_read_is_an_error_and_not_a_result(job: Job, tmp_path: Path) -> None:
-    done = "{'event': 'done', 'job': 1, 'affine': np.eye(4).tolist(), 'uncertainty': False, 'report': {}}"
-    lines = f"import numpy as np; ready(); open(hear()['output'], 'wb').write(b'half a file'); say(json.dumps({done}))"
+    half = "import numpy as np; ready(); open(hear()['inputs'][0]['output'], 'wb').write(b'half a file')"
+    lines = f"{half}; say(json.dumps({DONE}))"
     with bench("subprocess", tmp_path, script(f"{lines}; sys.stdin.read()")) as made:
         record = made.run(job)
         assert record.error is not None
@@ -460,13 +468,9 @@ def test_a_temporary_folder_that_cannot_be_written_to_is_an_error_of_submit(job:
     assert made.runner.state is State.IDLE
 
 
-def test_options_are_those_of_enhance_and_others_are_refused(volume: Volume) -> None:
-    import inspect
-
-    keywords = {n for n, p in inspect.signature(enhance).parameters.items() if p.kind is p.KEYWORD_ONLY}
-    assert set(OPTIONS) == keywords - {"progress", "cancelled"}
+def test_other_options_than_those_of_enhance_are_refused(volume: Volume) -> None:
     with pytest.raises(UsageError, match="unknown option tile"):
-        Job(volume, options={"tile": 64})
+        job_of(volume, tile=64)
 
 
 @pytest.mark.parametrize(

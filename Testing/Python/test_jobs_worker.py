@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from jobs_support import worker_with
 
+from MedSRLib.enhancement.request import USUAL
 from MedSRLib.jobs.messages import Done, LineBuffer, Progress, encode, parse_event
 from MedSRLib.jobs.transport import worker_environment
 
@@ -55,25 +56,23 @@ class Conversation:
         return heard
 
     def order(self, number: int, voxels: np.ndarray, **changes: Any) -> dict[str, Any]:
-        """Asks for a job in a folder of its own; returns the message."""
+        """Asks for a job of one input in a folder of its own; returns what was said, the input's part too."""
         folder = self.folder / f"job {number}"
         folder.mkdir()
         np.save(folder / "input.npy", voxels)
-        message = {
-            "do": "enhance",
-            "job": number,
+        one = {
             "input": str(folder / "input.npy"),
             "affine": np.eye(4),
             "modality": "MR",
             "slice_thickness": None,
-            "model": "any",
-            "options": {},
+            "roi": None,
             "output": str(folder / "output.npy"),
             "uncertainty": str(folder / "uncertainty.npy"),
-            **changes,
         }
+        one.update((name, changes.pop(name)) for name in set(one) & set(changes))
+        message = {"do": "enhance", "job": number, "model": "any", "options": {}, "inputs": [one], **changes}
         self.say(**message)
-        return message
+        return {**message, **one}
 
     def end(self) -> tuple[str, str]:
         """Closes stdin and returns what stdout and stderr still hold."""
@@ -107,11 +106,13 @@ def test_a_job_ends_with_whole_files_its_report_and_nothing_beside_them(converse
     )
     lines = f"def enhance(volume, model, progress, cancelled, **options):\n {both}\n"
     worker = converse(worker_with(f"{lines} return Enhanced(volume=v, report=r, uncertainty=v)"))
-    order = worker.order(1, image(), options={"roi": [0, 4, 0, 5, 0, 3], "fidelity": None})
+    order = worker.order(1, image(), roi=[0, 4, 0, 5, 0, 3], options={"fidelity": 0.5})
     answer = worker.hear_answer()
-    assert (answer["event"], answer["job"], answer["uncertainty"]) == ("done", 1, True)
-    assert answer["report"] == {"given": order["options"], "mode": "MR"}
-    assert np.array_equal(answer["affine"], np.eye(4) * 3)
+    (result,) = answer["results"]
+    assert (answer["event"], answer["job"], result["uncertainty"]) == ("done", 1, True)
+    given = {**USUAL.to_json(), **order["options"], "roi": order["roi"]}
+    assert (result["report"]["given"], result["report"]["mode"]) == (given, "MR")
+    assert np.array_equal(result["affine"], np.eye(4) * 3)
     assert np.load(order["output"]).dtype == np.int16
     assert np.array_equal(np.load(order["output"]), image() * 2)
     assert np.array_equal(np.load(order["uncertainty"]), image() * 2)
@@ -237,12 +238,14 @@ def test_progress_is_not_sent_more_often_than_people_can_read(converse: Any) -> 
 def test_numbers_and_any_text_survive_the_protocol() -> None:
     affine = np.random.default_rng(0).normal(size=(4, 4)) * 10.0 ** np.arange(-8, 8).reshape(4, 4)
     report = {"text": "µ 東京 \u2028 \udcff", "half": np.float32(0.1), "count": np.int64(2**53 + 1)}
-    line = encode({"event": "done", "job": 3, "affine": affine, "uncertainty": False, "report": report})
+    results = [{"affine": affine, "uncertainty": False, "report": report}]
+    line = encode({"event": "done", "job": 3, "results": results})
     assert line.isascii()
     event = parse_event(line.decode().rstrip("\n"))
     assert isinstance(event, Done)
-    assert np.array_equal(event.affine, affine)
-    assert event.report == {"text": report["text"], "half": float(np.float32(0.1)), "count": 2**53 + 1}
+    (result,) = event.results
+    assert np.array_equal(result.affine, affine)
+    assert result.report == {"text": report["text"], "half": float(np.float32(0.1)), "count": 2**53 + 1}
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 1000])
@@ -260,6 +263,5 @@ def test_an_event_with_a_wrong_value_is_no_event() -> None:
     assert parse_event(json.dumps(good)) == Progress(1, 0.5, "x")
     for change in ({"job": None}, {"fraction": "half"}, {"event": "progres"}):
         assert parse_event(json.dumps({**good, **change})) is None
-    assert (
-        parse_event(json.dumps({"event": "done", "job": 1, "affine": [[1, 2]], "uncertainty": 0, "report": {}})) is None
-    )
+    results = [{"affine": [[1, 2]], "uncertainty": 0, "report": {}}]
+    assert parse_event(json.dumps({"event": "done", "job": 1, "results": results})) is None

@@ -29,13 +29,10 @@ def enhance(volume, model, *, progress, cancelled, **options):
     {before}
     voxels = volume.voxels.repeat(2, 1).repeat(2, 2)
     affine = upsampled_affine(volume.affine, volume.shape, voxels.shape)
-    figures = ("lr_consistency_percent", "mean_shift_percent", "edge_sharpness_gain", "added_detail_rms", "seconds")
+    used = dict(name=model, version="1", sha256=dict(fidelity="f" * 64), fidelity=1.0)
     report = dict(
-        dict.fromkeys(figures, 1.5), notice="not for <diagnosis>", version="0", factors=[2, 2, 1], device="CPU",
-        model=dict(name=model, version="1", sha256=dict(fidelity="f" * 64), fidelity=1.0),
-        warnings=["unlike <what> it knows"], notes=[], options=dict(options),
-        psf_fwhm=options.get("psf_fwhm", 0.85), psf_fwhm_source="given" if "psf_fwhm" in options else "estimated",
-        slice_thickness=1.0,
+        notice="not for <diagnosis>", model=used, warnings=["unlike <what> it knows"],
+        roi=options.pop("roi"), options=options,
     )
     return Enhanced(volume=volume.with_voxels(voxels, affine), report=report, uncertainty=None)
 """
@@ -131,7 +128,7 @@ def test_the_job_is_what_was_set_when_enhance_was_clicked(
     assert report["model"]["name"] == tiny_model.manifest.name
     assert report["options"]["device"] == "cpu"
     assert report["options"]["consistency"] is False
-    i0, i1, j0, j1, k0, k1 = report["options"]["roi"]
+    i0, i1, j0, j1, k0, k1 = report["roi"]
     assert i0 < 12 < i1
     assert j0 < 14 < j1
     assert k0 < 6 < k1
@@ -339,11 +336,13 @@ def test_devices_get_their_names_when_advanced_is_opened(panel: Any, monkeypatch
 
 
 def test_all_frames_of_a_sequence_become_a_new_sequence(
-    panel: Any, worker: Callable[[str], None], scene: Any, add_volume: Callable[..., Any]
+    panel: Any, scene: Any, add_volume: Callable[..., Any], tiny_model: Model
 ) -> None:
+    """By the real worker, which estimates the point spread of the first frame for all."""
     import slicer
 
-    worker(AT_ONCE)
+    panel.ui.modelComboBox.choose(tiny_model.manifest.name)
+    panel.ui.deviceComboBox.choose("CPU")
     assert not panel.ui.allFramesCheckBox.visible
     sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "cine")
     for n in range(3):
@@ -368,7 +367,7 @@ def test_all_frames_of_a_sequence_become_a_new_sequence(
     assert len(sequences) == 2
     assert sequences[1].GetNumberOfDataNodes() == 3
     reports = [json.loads(sequences[1].GetNthDataNode(n).GetAttribute("MedSR.Report")) for n in range(3)]
-    assert [report["psf_fwhm_source"] for report in reports] == ["estimated", "given", "given"]
+    assert [report["point_spread_source"] for report in reports] == ["estimated", "given", "given"]
     assert messages[-1][1].startswith("frame 3 of 3: ")
     assert [m[0] for m in messages] == sorted(m[0] for m in messages)
 

@@ -11,8 +11,8 @@ import torch
 
 from MedSRLib.acquisition.operator import AcquisitionModel, PointSpread
 from MedSRLib.enhancement.enhancer import enhance
-from MedSRLib.enhancement.extent import assume_acquisition
 from MedSRLib.enhancement.point_spread import WIDTHS, estimate_point_spread, take_samples
+from MedSRLib.enhancement.request import Options
 from MedSRLib.errors import UsageError
 from MedSRLib.models.catalogue import Model
 from MedSRLib.volumes.intensity import IntensityScaling
@@ -98,7 +98,7 @@ def test_samples_are_middles_of_slices_spread_over_the_volume(
 def test_a_region_gets_the_width_of_the_whole_volume(tiny_model: Model, smooth_volume: MakeVolume) -> None:
     volume = smooth_volume((6, 40, 40))
     whole, part = enhance(volume, tiny_model), enhance(volume, tiny_model, roi=(2, 12, 3, 15, 0, 2))
-    assert part.report["psf_fwhm"] == whole.report["psf_fwhm"]
+    assert part.report.point_spread == whole.report.point_spread
 
 
 def test_a_region_of_truncated_k_space_equals_that_part_of_the_whole_volume(
@@ -107,9 +107,9 @@ def test_a_region_of_truncated_k_space_equals_that_part_of_the_whole_volume(
     """Every voxel was measured from the whole slice, so the whole slice is read."""
     volume = smooth_volume((3, 90, 80))
     volume = volume.with_voxels(volume.voxels.astype(np.float32))
-    whole = enhance(volume, tiny_model, psf_fwhm="kspace").volume.voxels
-    part = enhance(volume, tiny_model, psf_fwhm="kspace", roi=(2, 12, 3, 15, 1, 2))
-    assert part.report["psf_fwhm"] == "kspace"
+    whole = enhance(volume, tiny_model, point_spread="kspace").volume.voxels
+    part = enhance(volume, tiny_model, point_spread="kspace", roi=(2, 12, 3, 15, 1, 2))
+    assert part.report.point_spread == "kspace"
     assert np.ptp(volume.voxels) > 0
     assert np.allclose(part.volume.voxels, whole[1:2, 6:30, 4:24], atol=1e-5 * np.ptp(volume.voxels))
 
@@ -119,31 +119,31 @@ def test_a_k_space_result_agrees_with_its_input_under_truncation(tiny_model: Mod
     volume = volume.with_voxels(volume.voxels.astype(np.float32))
     acquisition = AcquisitionModel((2, 2, 1), in_plane_profile="kspace")
     misfits = [
-        np.abs(acquisition.apply(enhance(volume, tiny_model, psf_fwhm=spread).volume.voxels) - volume.voxels).mean()
+        np.abs(acquisition.apply(enhance(volume, tiny_model, point_spread=spread).volume.voxels) - volume.voxels).mean()
         for spread in ("kspace", 0.8)
     ]
     assert misfits[0] < 0.5 * misfits[1]
 
 
-def test_k_space_is_refused_where_slices_are_not_sampled_anew(tiny_model: Model, smooth_volume: MakeVolume) -> None:
+def test_k_space_is_refused_where_slices_are_not_sampled_anew(tiny_model: Model) -> None:
     manifest = replace(tiny_model.manifest, task="through-plane", factors=(1, 1, 3), factor_range=(1.5, 8))
     with pytest.raises(UsageError, match="as a number, the slice thickness"):
-        assume_acquisition(smooth_volume(), manifest, psf_fwhm="kspace")
+        Options(point_spread="kspace").check(manifest)
 
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, float("inf"), float("nan"), "gibbs"])
 def test_a_point_spread_that_is_none_is_refused(tiny_model: Model, smooth_volume: MakeVolume, wrong: float) -> None:
     with pytest.raises(UsageError, match="positive"):
-        enhance(smooth_volume(), tiny_model, psf_fwhm=wrong)
+        enhance(smooth_volume(), tiny_model, point_spread=wrong)
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR", "other"])
 def test_every_modality_is_estimated(tiny_model: Model, smooth_volume: MakeVolume, modality: str) -> None:
-    assert enhance(smooth_volume(modality=modality), tiny_model).report["psf_fwhm_source"] == "estimated"
+    assert enhance(smooth_volume(modality=modality), tiny_model).report.point_spread_source == "estimated"
 
 
 def test_the_report_says_where_the_width_comes_from(tiny_model: Model, smooth_volume: MakeVolume) -> None:
-    estimated, given = enhance(smooth_volume(), tiny_model), enhance(smooth_volume(), tiny_model, psf_fwhm=0.77)
-    assert estimated.report["psf_fwhm_source"] == "estimated"
-    assert estimated.report["psf_fwhm"] in (*WIDTHS, "kspace")
-    assert (given.report["psf_fwhm"], given.report["psf_fwhm_source"]) == (0.77, "given")
+    estimated, given = enhance(smooth_volume(), tiny_model), enhance(smooth_volume(), tiny_model, point_spread=0.77)
+    assert estimated.report.point_spread_source == "estimated"
+    assert estimated.report.point_spread in (*WIDTHS, "kspace")
+    assert (given.report.point_spread, given.report.point_spread_source) == (0.77, "given")

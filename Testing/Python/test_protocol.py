@@ -268,7 +268,7 @@ def test_models_are_told_the_nominal_width_unless_asked_otherwise(
     seen: list[Any] = []
 
     def enhance(volume: Volume, model: Model, **options: Any) -> Any:
-        seen.append((volume.slice_thickness, options["psf_fwhm"], options["factor"]))
+        seen.append((volume.slice_thickness, options["point_spread"], options["factor"]))
         return SimpleNamespace(volume=volume.with_voxels(volume.voxels.repeat(2, 0)))
 
     enhance_with(enhance)

@@ -14,6 +14,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=Mo
 import slicer
 from scene_fixtures import STRAIGHT, attributes_of, blob, enhance_node, enhanced_of, hierarchy_of, node_ids
 
+from MedSRLib.enhancement.result import UsedModel
 from MedSRLib.errors import InputError, UsageError
 from MedSRLib.scene.capture import capture
 from MedSRLib.scene.nodes import affine_of, volume_from_node
@@ -176,7 +177,7 @@ def test_provenance_is_complete(add_volume: AddVolume) -> None:
 
 
 def test_mixed_weights_are_recorded_with_both_hashes(add_volume: AddVolume) -> None:
-    model = {"name": "tiny", "sha256": {"fidelity": "a" * 64, "perceptual": "b" * 64}, "fidelity": 0.5}
+    model = UsedModel("tiny", "1", {"fidelity": "a" * 64, "perceptual": "b" * 64}, fidelity=0.5)
     output = enhance_node(add_volume(blob()), model=model)
     assert output.GetAttribute("MedSR.ModelSHA256") == "a" * 64 + " " + "b" * 64
 

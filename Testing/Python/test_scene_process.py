@@ -15,6 +15,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=Mo
 
 import slicer
 from conftest import OBLIQUE as FILE
+from reports import report_of
 from scene_fixtures import STRAIGHT, blob, node_ids
 
 from MedSRLib.enhancement.enhancer import enhance
@@ -53,7 +54,7 @@ def test_a_node_gets_the_same_voxels_as_the_volume_would(mr: Any, tiny_model: Mo
     assert output.GetName() == "mr MedSR x2"
     assert output.GetAttribute("MedSR.ModelSHA256") == tiny_model.manifest.weights["fidelity"]["sha256"]
     report = json.loads(output.GetAttribute("MedSR.Report"))
-    assert report["lr_consistency_rmse"] == expected.report["lr_consistency_rmse"]
+    assert report["lr_consistency_rmse"] == expected.report.lr_consistency_rmse
 
 
 def test_a_model_is_found_by_its_name(mr: Any, models_folder: Any, tiny_model: Model) -> None:
@@ -143,11 +144,11 @@ def test_nothing_is_needed_but_the_node_and_its_scene(tmp_path: Any) -> None:
         "import sys, numpy, slicer\n"
         "from MedSRLib.scene.capture import capture\n"
         "from MedSRLib.scene.output import place\n"
-        "from MedSRLib.enhancement.enhancer import Enhanced\n"
+        "from MedSRLib.enhancement.result import Enhanced, FidelityReport\n"
         "scene = slicer.vtkMRMLScene(); node = scene.AddNewNodeByClass('vtkMRMLScalarVolumeNode', 'a')\n"
         "slicer.util.updateVolumeFromArray(node, numpy.arange(60, dtype='int16').reshape(3, 4, 5))\n"
         "job = capture(node)\n"
-        "report = {'model': {'name': 'm', 'sha256': {'fidelity': 'x'}}, 'version': '1', 'factors': [2, 2, 1]}\n"
+        f"report = FidelityReport.from_json({report_of().to_json()!r})\n"
         "out = place(job, Enhanced(job.volume, report))\n"
         "assert not hasattr(slicer, 'app') and not {'qt', 'torch', 'monai'} & set(sys.modules)\n"
         "print(out.GetName())\n"

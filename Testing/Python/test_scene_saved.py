@@ -39,14 +39,14 @@ def test_a_reloaded_scene_keeps_everything_said_about_an_output(
     entry = slicer.vtkCodedEntry()
     entry.SetValueSchemeMeaning("[hnsf'U]", "UCUM", "Hounsfield unit")
     node.SetVoxelValueUnits(entry)
-    output = enhance_node(node, uncertainty=True, note='grüße; 50 % <ß> "quoted" a:b')
+    output = enhance_node(node, uncertainty=True, notes=('grüße; 50 % <ß> "quoted" a:b',))
     attributes = attributes_of(output)
 
     save_and_reload(scene, tmp_path / "saved.mrb")
 
     loaded = scene.GetFirstNodeByName("T1 MedSR x2")
     assert attributes_of(loaded) == attributes
-    assert json.loads(loaded.GetAttribute("MedSR.Report"))["note"].startswith("grüße; 50 %")
+    assert json.loads(loaded.GetAttribute("MedSR.Report"))["notes"][0].startswith("grüße; 50 %")
     assert (loaded.GetDisplayNode().GetWindow(), loaded.GetDisplayNode().GetLevel()) == (321, 123)
     assert loaded.GetVoxelValueUnits().GetCodeMeaning() == "Hounsfield unit"
     assert loaded.GetNodeReference(SOURCE_ROLE).GetName() == "T1"

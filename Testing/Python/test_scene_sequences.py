@@ -15,12 +15,13 @@ pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=Mo
 import slicer
 from scene_fixtures import OBLIQUE, blob, enhanced_of, node_ids, save_and_reload
 
-from MedSRLib.enhancement.enhancer import Enhanced
+from MedSRLib.enhancement.result import Enhanced
 from MedSRLib.errors import EnhancementCancelled, InputError
 from MedSRLib.models.catalogue import Model
 from MedSRLib.scene.browsing import sequence_of
 from MedSRLib.scene.nodes import affine_of
-from MedSRLib.scene.sequences import SequenceJob, capture_sequence, place_sequence, process_sequence
+from MedSRLib.scene.process import process
+from MedSRLib.scene.sequences import SequenceCapture, capture_sequence, place_sequence
 from MedSRLib.volumes.geometry import upsampled_affine
 
 TIMES = ("0", "2.5", "10", "30")
@@ -45,7 +46,7 @@ def played(scene: Any) -> tuple[Any, Any]:
     return sequence, browser
 
 
-def results(job: SequenceJob) -> Iterator[Enhanced]:
+def results(job: SequenceCapture) -> Iterator[Enhanced]:
     for n, (_, frame) in enumerate(job.frames):
         yield enhanced_of(frame.volume, seconds=n)
 
@@ -192,8 +193,11 @@ def test_a_real_model_enhances_every_frame_with_progress_over_all(
     scene: Any, played: tuple[Any, Any], tiny_model: Model
 ) -> None:
     told: list[tuple[float, str]] = []
-    made = process_sequence(
-        played[0], tiny_model.folder, device="cpu", progress=lambda fraction, message: told.append((fraction, message))
+    made = process(
+        played[0],
+        model=tiny_model.folder,
+        device="cpu",
+        progress=lambda fraction, message: told.append((fraction, message)),
     )
     assert made.GetNumberOfDataNodes() == len(TIMES)
     voxels = [slicer.util.arrayFromVolume(made.GetNthDataNode(n)) for n in range(len(TIMES))]
@@ -210,10 +214,10 @@ def test_all_frames_get_the_point_spread_that_was_estimated_for_the_first(
     scene: Any, played: tuple[Any, Any], tiny_model: Model
 ) -> None:
     """One scanner measured them all; an estimate of each frame would make the sequence flicker."""
-    made = process_sequence(played[0], tiny_model.folder, device="cpu")
+    made = process(played[0], model=tiny_model.folder, device="cpu")
     reports = [json.loads(made.GetNthDataNode(n).GetAttribute("MedSR.Report")) for n in range(len(TIMES))]
-    assert [report["psf_fwhm_source"] for report in reports] == ["estimated", "given", "given", "given"]
-    assert len({report["psf_fwhm"] for report in reports}) == 1
+    assert [report["point_spread_source"] for report in reports] == ["estimated", "given", "given", "given"]
+    assert len({report["point_spread"] for report in reports}) == 1
 
 
 def test_cancelling_between_frames_leaves_nothing_behind(
@@ -222,9 +226,9 @@ def test_cancelling_between_frames_leaves_nothing_behind(
     before = node_ids(scene)
     done: list[float] = []
     with pytest.raises(EnhancementCancelled):
-        process_sequence(
+        process(
             played[0],
-            tiny_model.folder,
+            model=tiny_model.folder,
             device="cpu",
             progress=lambda fraction, message: done.append(fraction),
             cancelled=lambda: max(done, default=0) > 0.4,

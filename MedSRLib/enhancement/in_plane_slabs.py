@@ -1,0 +1,56 @@
+"""The task "inplane" in enhancement: slice by slice, with its neighbours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from MedSRLib.acquisition.operator import AcquisitionModel
+from MedSRLib.enhancement.restoration import Restoration, plane_slabs
+from MedSRLib.models.manifest import Manifest
+
+if TYPE_CHECKING:
+    from MedSRLib.enhancement.slabs import Generator, Slab
+
+
+class InPlaneRestoration(Restoration):
+    """Slices are finished by themselves; each is run with its neighbours as channels."""
+
+    runs = 8
+    estimates_point_spread = True
+
+    def slices_around(self, manifest: Manifest) -> int:
+        """The neighbours that are fed as channels."""
+        return manifest.slices // 2
+
+    def voxels_seen(self, low: tuple[int, ...], high: tuple[int, ...]) -> int:
+        """The measurement's."""
+        return math.prod(low)
+
+    def slabs(
+        self,
+        y: np.ndarray,
+        shape: tuple[int, ...],
+        manifest: Manifest,
+        acquisition: AcquisitionModel,
+        generator: Generator,
+        *,
+        uncertainty: bool,
+        done: Callable[[float], None],
+    ) -> Iterator[Slab]:
+        """Some slices at a time."""
+        import torch
+
+        from MedSRLib.enhancement.slabs import Slab, add_base, base_image, neighbourhoods, run_ensemble
+
+        count, rows, columns = y.shape
+        for slab in plane_slabs(count, rows * columns):
+            seen = neighbourhoods(y, slab.start, slab.stop, manifest.slices)
+            output, spread = run_ensemble(generator, seen, uncertainty=uncertainty, turned=True)
+            base = base_image(torch.from_numpy(y[slab]), tuple(output.shape), acquisition, manifest.base_iterations)
+            low, high = (slab, slice(0, rows), slice(0, columns)), (slab, slice(0, shape[1]), slice(0, shape[2]))
+            yield Slab(low, high, add_base(output, base, manifest), base, spread)
+            done(slab.stop / count)

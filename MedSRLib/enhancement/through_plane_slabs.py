@@ -1,0 +1,98 @@
+"""The task "through-plane" in enhancement: the interpolated volume, sharpened in both planes that contain k."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from MedSRLib.acquisition.operator import AcquisitionModel
+from MedSRLib.enhancement.request import Options
+from MedSRLib.enhancement.restoration import Restoration, plane_slabs, thickness_of
+from MedSRLib.errors import InputError
+from MedSRLib.models.manifest import Manifest
+from MedSRLib.volumes.volume import Volume
+
+if TYPE_CHECKING:
+    from MedSRLib.enhancement.slabs import Generator, Slab
+
+_ALREADY_ISOTROPIC = 1.01
+
+
+class ThroughPlaneRestoration(Restoration):
+    """The generator of scale 1 runs over planes of both kinds; their mean is taken."""
+
+    runs = 4
+
+    def acquisition(self, volume: Volume, manifest: Manifest, options: Options) -> AcquisitionModel:
+        """A of the factor that was asked for, else of the one that makes slices as far apart as the pixels.
+
+        Raises:
+            InputError: the volume has too few slices, or is isotropic already.
+        """
+        if volume.shape[0] < 2:
+            raise InputError(
+                f"{manifest.name} makes slices between slices, and this volume has one: choose a volume of several"
+            )
+        i, j, k = volume.spacing
+        factor = options.factor
+        if factor is None:
+            assert manifest.factor_range is not None
+            factor = min(k / min(i, j), manifest.factor_range[1])
+            if factor < _ALREADY_ISOTROPIC:
+                pixel = min(i, j)
+                raise InputError(f"the slices are {k:g} mm apart and the pixels {pixel:g} mm: it is isotropic already")
+        thickness = thickness_of(volume, manifest, options)
+        width = manifest.in_plane_fwhm if options.point_spread is None else options.point_spread
+        acquisition = AcquisitionModel((1, 1, factor), slice_thickness=thickness)
+        return acquisition.with_point_spread(width)
+
+    def voxels_seen(self, low: tuple[int, ...], high: tuple[int, ...]) -> int:
+        """The result's, in either kind of plane."""
+        return 2 * math.prod(high)
+
+    def voxels_finished(self, low: tuple[int, ...], high: tuple[int, ...]) -> int:
+        """Those of some rows: the generator's input has the result's shape."""
+        return super().voxels_finished(high, high)
+
+    def bytes_kept(self, high: tuple[int, ...]) -> int:
+        """The base and the mean of both kinds, float32."""
+        return 8 * math.prod(high)
+
+    def slabs(
+        self,
+        y: np.ndarray,
+        shape: tuple[int, ...],
+        manifest: Manifest,
+        acquisition: AcquisitionModel,
+        generator: Generator,
+        *,
+        uncertainty: bool,
+        done: Callable[[float], None],
+    ) -> Iterator[Slab]:
+        """Some rows at a time, once both kinds of planes have been run."""
+        import torch
+
+        from MedSRLib.enhancement.slabs import Slab, add_base, base_image, neighbourhoods, run_ensemble
+
+        base = base_image(torch.from_numpy(y), shape, acquisition, manifest.base_iterations)
+        output = torch.zeros(shape)
+        variance = torch.zeros(shape) if uncertainty else None
+        finished = 0
+        for axis in (1, 2):
+            planes = np.moveaxis(base.numpy(), axis, 0)
+            for some in plane_slabs(len(planes), planes.shape[1] * planes.shape[2]):
+                seen = neighbourhoods(planes, some.start, some.stop, manifest.slices)
+                mean, spread = run_ensemble(generator, seen, uncertainty=uncertainty)
+                output.movedim(axis, 0)[some] += mean / 2
+                if variance is not None and spread is not None:
+                    variance.movedim(axis, 0)[some] += spread**2 / 2
+                finished += some.stop - some.start
+                done(finished / (shape[1] + shape[2]))
+        for rows in plane_slabs(shape[1], shape[0] * shape[2]):
+            low = (slice(0, y.shape[0]), rows, slice(0, shape[2]))
+            high = (slice(0, shape[0]), rows, slice(0, shape[2]))
+            estimate = add_base(output[high], base[high], manifest)
+            yield Slab(low, high, estimate, base[high], None if variance is None else variance[high].sqrt())

@@ -1,0 +1,52 @@
+"""The task "volumetric" in enhancement: the whole volume at once, for A does not leave any axis alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from MedSRLib.acquisition.operator import AcquisitionModel
+from MedSRLib.enhancement.restoration import Restoration
+from MedSRLib.models.manifest import Manifest
+
+if TYPE_CHECKING:
+    from MedSRLib.enhancement.slabs import Generator, Slab
+
+
+class VolumetricRestoration(Restoration):
+    """One slab, run in 3D."""
+
+    runs = 8
+
+    def voxels_seen(self, low: tuple[int, ...], high: tuple[int, ...]) -> int:
+        """The measurement's."""
+        return math.prod(low)
+
+    def voxels_finished(self, low: tuple[int, ...], high: tuple[int, ...]) -> int:
+        """All of them."""
+        return math.prod(high)
+
+    def slabs(
+        self,
+        y: np.ndarray,
+        shape: tuple[int, ...],
+        manifest: Manifest,
+        acquisition: AcquisitionModel,
+        generator: Generator,
+        *,
+        uncertainty: bool,
+        done: Callable[[float], None],
+    ) -> Iterator[Slab]:
+        """The volume."""
+        import torch
+
+        from MedSRLib.enhancement.slabs import Slab, add_base, base_image, run_ensemble, whole
+
+        output, spread = run_ensemble(generator, y[None, None], uncertainty=uncertainty)
+        base = base_image(torch.from_numpy(y), shape, acquisition, manifest.base_iterations)
+        done(1.0)
+        estimate = add_base(output[0], base, manifest)
+        yield Slab(whole(y.shape), whole(shape), estimate, base, None if spread is None else spread[0])
