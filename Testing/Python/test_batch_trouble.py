@@ -240,7 +240,7 @@ class TestTwoBatches:
     def test_one_that_was_planned_before_another_ended_does_not_start(
         self, good: Path, output: Path, tiny_model: Model, batch: Batch
     ) -> None:
-        stale = plan_batch(good, output, Settings(tiny_model, {"device": "cpu"}))
+        stale = plan_batch(good, output, Settings(tiny_model, Options(device="cpu")))
         assert batch(good, output)[0] == 0
         before = tree(output)
         with pytest.raises(OutputError, match="start this one again"):

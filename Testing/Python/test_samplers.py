@@ -13,7 +13,7 @@ from conftest import OBLIQUE
 
 from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.enhancement.enhancer import enhance
-from MedSRLib.enhancement.residual import base_image, neighbourhoods
+from MedSRLib.enhancement.slabs import base_image, neighbourhoods
 from MedSRLib.errors import InputError, UsageError
 from MedSRLib.evaluation.protocol import acquire_low
 from MedSRLib.training import samplers, through_plane
