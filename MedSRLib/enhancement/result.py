@@ -131,7 +131,9 @@ class FidelityReport:
         """
         try:
             given = {one.name: content[one.name] for one in fields(cls) if one.name in content}
-            values = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+            values: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+            }
             values["model"] = UsedModel(**values["model"])
             values["options"] = Options.from_json(values["options"])
             return cls(**values)
