@@ -22,7 +22,7 @@ _FIRST_GROUPS = (b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08")
 
 @dataclass
 class Series:
-    """The images of one SeriesInstanceUID, and what belongs to it but cannot be read, with the reason."""
+    """The images of one SeriesInstanceUID, and what belongs to it but cannot be read, with the sentence for it."""
 
     uid: str
     frames: list[Frame] = field(default_factory=list)
@@ -58,18 +58,23 @@ def find_series(source: Path) -> list[Series]:
         ):
             continue
         tags, reason = read_tags(path)
-        if tags is not None and not reason:
-            uid = str(tags.get("SeriesInstanceUID", ""))
-            found.setdefault(uid, Series(uid)).frames += frames_of(path, tags)
+        uid = "" if tags is None else str(tags.get("SeriesInstanceUID", ""))
+        try:
+            frames = [] if tags is None or reason else frames_of(path, tags)
+        except InputError as error:
+            unreadable[path] = (uid, str(error))
+            continue
+        if frames:
+            found.setdefault(uid, Series(uid)).frames += frames
         elif reason:
-            unreadable[path] = ("" if tags is None else str(tags.get("SeriesInstanceUID", "")), reason)
+            unreadable[path] = (uid, f"{path} {reason}: copy or export it again")
     if not found:
         _refuse_without_images(source, unreadable)
     for series in found.values():
         names = {frame.path.name for frame in series.frames}
-        for path, (uid, reason) in unreadable.items():
+        for path, (uid, sentence) in unreadable.items():
             if uid == series.uid or (not uid and _named_alike(path.name, names)):
-                series.unreadable[path] = reason
+                series.unreadable[path] = sentence
     return list(found.values())
 
 
@@ -122,7 +127,7 @@ def read_tags(path: Path) -> tuple[Any, str]:
     if image:
         return tags, ""
     if "Image Storage" in name or (not name and len(start) < _PREAMBLE_BYTES) or (not name and not _is_media(tags)):
-        return tags, "is cut short"
+        return tags, "lacks its rows and columns, as if cut short"
     return None, ""
 
 
@@ -149,17 +154,16 @@ def _pattern(name: str) -> str:
 
 def _require_readable(series: Series) -> None:
     if series.unreadable:
-        path, reason = next(iter(series.unreadable.items()))
+        sentence = next(iter(series.unreadable.values()))
         others = len(series.unreadable) - 1
-        more = f" and {others} other files of its series cannot be read" if others else ""
-        raise InputError(f"{path} {reason}{more}: copy or export the series again, or take the file away")
+        raise InputError(sentence + (f" ({others} other files of the series cannot be read either)" if others else ""))
 
 
 def _refuse_without_images(source: Path, unreadable: dict[Path, tuple[str, str]]) -> None:
     """Raises InputError; the reason of a file that should be DICOM is better than that there is none."""
-    for path, (uid, reason) in unreadable.items():
+    for path, (uid, sentence) in unreadable.items():
         if uid or path == source or path.name.lower().endswith(_DICOM_SUFFIXES):
-            raise InputError(f"{path} {reason}: copy or export it again")
+            raise InputError(sentence)
     if not source.is_dir():
         raise InputError(f"{source} is DICOM, but holds no image: choose a file or folder of images")
     raise InputError(f"{source} holds no DICOM images: choose the folder that the files of the series lie in")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from MedSRLib.errors import InputError
 from MedSRLib.volumes.dicom_frames import Frame, pydicom_without_warnings
-from MedSRLib.volumes.itk import itk_without_warnings, one_line
+from MedSRLib.volumes.itk import itk_without_warnings, one_line, quiet_libraries
 
 _PLAIN = ("MONOCHROME1", "MONOCHROME2", "")
 _GREY_WITHIN = 2
@@ -67,8 +68,10 @@ def read_stored(path: Path) -> np.ndarray:
         InputError: the file is damaged, or compressed in a way that cannot be decoded.
     """
     import pydicom
+    from pydicom.pixels import pixel_array
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
+    syntax = None
     try:
         with pydicom_without_warnings():
             file = pydicom.dcmread(path, force=True)
@@ -81,26 +84,34 @@ def read_stored(path: Path) -> np.ndarray:
                 file.ensure_file_meta()
                 file.file_meta.TransferSyntaxUID = syntax
             samples = int(file.get("SamplesPerPixel") or 1)
+            if not any(name in file for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+                raise InputError(f"{path} holds no pixels, as if cut short: copy or export it again")
             if syntax.is_compressed and syntax != RLELossless and not syntax.is_deflated:
-                return _by_gdcm(file, samples)
-            pixels = file.pixel_array
-            if samples > 1 and str(file.get("PhotometricInterpretation", "")).startswith("YBR_FULL"):
-                from pydicom.pixels import convert_color_space
-
-                pixels = convert_color_space(pixels, file.PhotometricInterpretation, "RGB")
+                with suppress(RuntimeError), quiet_libraries():
+                    return _by_gdcm(file, samples)
+            with quiet_libraries():
+                pixels = pixel_array(file, correct_unused_bits=False)
     except InputError:
         raise
     except MemoryError:
         raise
     except Exception as error:  # pydicom and its decoders raise much for damaged files
-        raise InputError(f"{path} is cut short or damaged ({one_line(error)}): copy or export it again") from error
+        if syntax is None or not syntax.is_compressed:
+            raise InputError(f"{path} is cut short or damaged ({one_line(error)}): copy or export it again") from error
+        raise InputError(
+            f"{path} is damaged, or its {syntax.name} cannot be decoded ({one_line(error)}): export it uncompressed"
+        ) from error
     rank = 3 if samples > 1 else 2
     pixels = pixels[None] if pixels.ndim == rank else pixels
     return pixels if samples > 1 else _meaningful_bits(pixels, file)
 
 
 def _by_gdcm(file: Any, samples: int) -> np.ndarray:
-    """Decodes JPEG, JPEG-LS and JPEG 2000."""
+    """Decodes JPEG, JPEG-LS and JPEG 2000.
+
+    Raises:
+        RuntimeError: GDCM cannot; one of pydicom's own decoders may.
+    """
     import SimpleITK as sitk
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import MultiFrameGrayscaleWordSecondaryCaptureImageStorage, generate_uid
@@ -123,12 +134,8 @@ def _by_gdcm(file: Any, samples: int) -> np.ndarray:
         reader = sitk.ImageFileReader()
         reader.SetImageIO("GDCMImageIO")
         reader.SetFileName(str(path))
-        try:
-            with itk_without_warnings():
-                pixels = sitk.GetArrayFromImage(reader.Execute())
-        except RuntimeError as error:
-            syntax = file.file_meta.TransferSyntaxUID.name
-            raise ValueError(f"{syntax} of it cannot be decoded, {one_line(error)}") from error
+        with itk_without_warnings():
+            pixels = sitk.GetArrayFromImage(reader.Execute())
     count = int(file.get("NumberOfFrames") or 1)
     shape = (count, int(file.Rows), int(file.Columns), *([samples] if samples > 1 else []))
     return pixels.reshape(shape)

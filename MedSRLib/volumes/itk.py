@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,6 +84,27 @@ def itk_without_warnings() -> Iterator[None]:
         yield
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(shown)
+
+
+@shared_by_threads
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep off the user's terminal what libraries in C write to stderr, past Python: JPEG decoders do."""
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    try:
+        before = os.dup(2)
+    except OSError:  # stderr is closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
 
 
 @contextmanager
