@@ -105,7 +105,7 @@ def test_files_without_preamble_are_read(tmp_path: Path, big: bool) -> None:
         one = pydicom.dcmread(tmp_path / str(number))
         if big:
             one.PixelData = np.frombuffer(one.PixelData, "<u2").astype(">u2").tobytes()
-        data = pydicom.Dataset({tag: one[tag] for tag in one.keys()})
+        data = pydicom.Dataset({element.tag: element for element in one})
         with (tmp_path / str(number)).open("wb") as file:
             pydicom.dcmwrite(file, data, implicit_vr=not big, little_endian=not big)
     np.testing.assert_array_equal(read_volume(tmp_path).voxels, stored.astype(int) - 1024)

@@ -1,4 +1,4 @@
-"""What stored pixels mean: bits, modality LUT and rescale, MONOCHROME1, padding, grey in colour, every transfer syntax."""
+"""What stored pixels mean: bits, modality LUT and rescale, MONOCHROME1, padding, grey in colour, transfer syntaxes."""
 
 from __future__ import annotations
 
