@@ -25,7 +25,8 @@ from MedSRLib.training.discovery import find_volumes
 from MedSRLib.training.distributed import is_distributed, rank
 from MedSRLib.training.pairs import ISOTROPIC, TrainingVolume
 from MedSRLib.volumes.checks import is_label_map, require_enhanceable
-from MedSRLib.volumes.files import read_volume
+from MedSRLib.volumes.dicom_files import find_series
+from MedSRLib.volumes.files import read_sequence
 from MedSRLib.volumes.volume import Volume
 
 _READERS = 8
@@ -118,7 +119,7 @@ class _Prepare:
 
     def __call__(self, path: Path) -> TrainingVolume | Volume:
         name, config = self._names[path], self._config
-        volume = read_volume(path)
+        volume = _read_one(path, name)
         with _naming(name):
             require_enhanceable(volume, force=True)
         if is_label_map(volume.voxels):
@@ -131,6 +132,20 @@ class _Prepare:
         side = config.pairs.patch * config.scale[-1]
         _require_size(volume, side, name, config.task)
         return TrainingVolume.of(volume, side, is_stack=path in self._stacks)
+
+
+def _read_one(path: Path, name: str) -> Volume:
+    """The one volume of a file or folder.
+
+    Raises:
+        InputError: it cannot be read, or there are several.
+    """
+    if path.is_dir() and len(series := find_series(path)) > 1:
+        raise InputError(f"{name} holds {len(series)} DICOM series: put each into a folder of its own")
+    volumes = read_sequence(path).volumes
+    if len(volumes) > 1:
+        raise InputError(f"{name} holds {len(volumes)} volumes: training takes one a file, so split it or leave it out")
+    return volumes[0]
 
 
 def _read(paths: Sequence[Path], prepare: _Prepare, cancelled: Callable[[], bool] | None) -> list[Any]:

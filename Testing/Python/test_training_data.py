@@ -203,6 +203,22 @@ def test_a_damaged_slice_of_a_series_is_named(tmp_path: Path) -> None:
         read_data(config_of("one"), tmp_path)
 
 
+def test_a_folder_of_several_series_is_answered_with_what_training_takes(tmp_path: Path) -> None:
+    write_head(tmp_path / "both")
+    for index, pixels in enumerate(head().voxels[8:13].astype(np.uint16)):
+        tags = {"SeriesInstanceUID": "1.2.3.4", "Modality": "MR"}
+        write_slice(tmp_path / "both" / f"other{index}.dcm", pixels, (0, 0, 2.5 * index), **tags)
+    with pytest.raises(InputError, match="both holds 2 DICOM series: put each into a folder of its own"):
+        read_data(config_of("both"), tmp_path)
+
+
+def test_a_file_of_several_volumes_is_answered_with_what_training_takes(tmp_path: Path) -> None:
+    image = sitk.GetImageFromArray(head().voxels)
+    sitk.WriteImage(sitk.JoinSeries([image, image, image]), str(tmp_path / "time.nii.gz"))
+    with pytest.raises(InputError, match=r"time\.nii\.gz holds 3 volumes: .*split it"):
+        read_data(config_of("*.nii.gz"), tmp_path)
+
+
 def test_a_folder_without_images_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"empty holds no DICOM images"):
