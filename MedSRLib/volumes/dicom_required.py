@@ -86,7 +86,7 @@ def complete(header: Dataset) -> None:
     if header.SOPClassUID == _SECONDARY_CAPTURE and not header.get("ConversionType"):
         header.ConversionType = "WSD"  # a workstation, as MedSR runs on
     if not header.get("Laterality") and "ImageLaterality" not in header:
-        if header.get("BodyPartExamined") in _UNPAIRED:
+        if str(header.get("BodyPartExamined")) in _UNPAIRED:
             header.pop("Laterality", None)
         else:
             header.Laterality = ""

@@ -85,6 +85,7 @@ _SINGLE_FRAME = {
 """Classes of several frames (enhanced, legacy converted, ultrasound, secondary capture) and those of one."""
 _NO_MACROS = ("DerivationImageSequence", "RealWorldValueMappingSequence", "ReferencedImageSequence")
 """Functional groups that are lists of things of their own, or speak of stored values."""
+_EQUIPMENT = "ContributingEquipmentSequence"
 _LOSSY_METHODS = {
     "1.2.840.10008.1.2.4.50": "ISO_10918_1",
     "1.2.840.10008.1.2.4.51": "ISO_10918_1",
@@ -250,9 +251,8 @@ def is_derived(path: Path) -> bool:
     import pydicom
 
     try:
-        tags = pydicom.dcmread(
-            path, stop_before_pixels=True, specific_tags=["ContributingEquipmentSequence"], force=True
-        )
-        return any(item.get("Manufacturer") == MANUFACTURER for item in tags.get("ContributingEquipmentSequence", ()))
+        with pydicom_without_warnings():
+            tags = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[_EQUIPMENT], force=True)
+            return any(item.get("Manufacturer") == MANUFACTURER for item in tags.get(_EQUIPMENT, ()))
     except Exception:  # damaged, which reading it says; pydicom raises much
         return False
