@@ -162,13 +162,12 @@ def _read(path: Path) -> Dataset:
 
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-        missing = [name for name in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID") if not header.get(name)]
+        said = {name: header.get(name) for name in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID")}
     except Exception as error:  # pydicom raises much for damaged files
         raise InputError(f"{path} is damaged ({one_line(error)}): export the series again") from error
-    if missing:
-        raise InputError(
-            f"{path} has no {missing[0]}, without which no DICOM can be made of it: write .nrrd or .nii.gz"
-        )
+    for name, uid in said.items():
+        if not isinstance(uid, str) or not uid:
+            raise InputError(f"{path} has no {name}, without which no DICOM can be made of it: write .nrrd or .nii.gz")
     return header
 
 

@@ -377,7 +377,8 @@ def _by_itk(path: Path) -> tuple[np.ndarray, list[np.ndarray]]:
     image = sitk.ReadImage(str(path))
     if path.suffix in (".mha", ".mhd"):
         text = path.read_bytes().split(b"ElementDataFile")[0]
-        packed, size = re.search(rb"^CompressedData *= *[Tt1]", text, re.M), b"CompressedDataSize" in text
+        packed = re.search(rb"^CompressedData *= *[Tt1]", text, re.MULTILINE)
+        size = re.search(rb"^CompressedDataSize = \d+$", text, re.MULTILINE)
         assert size or not packed, "ITK reads rubbish where the compressed size is not given"
     rank = image.GetDimension()
     affine = np.eye(4)
