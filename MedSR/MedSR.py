@@ -1,7 +1,5 @@
-# ruff: noqa: PT009, PT027 (inside Slicer tests are unittest)
 """The MedSR module of 3D Slicer: what its panel and its logic are; the work is done by MedSRLib."""
 
-import enum
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +26,10 @@ if not (_HOME / "MedSRLib").is_dir():
     _HOME = _HOME.parent
     sys.path.insert(0, str(_HOME))
 
+from MedSRLib.panel.about import acknowledgement_text, help_text  # noqa: E402
+from MedSRLib.panel.advanced import PointSpreadKind  # noqa: E402
 from MedSRLib.panel.improvement import Improvement  # noqa: E402
+from MedSRLib.panel.run_controls import ProcessingState, RunControls  # noqa: E402
 
 
 class MedSR(ScriptedLoadableModule):
@@ -40,18 +41,8 @@ class MedSR(ScriptedLoadableModule):
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Filtering")]
         self.parent.dependencies = ["Markups", "Sequences", "SubjectHierarchy", "Volumes"]
         self.parent.contributors = ["MedSR contributors"]
-        self.parent.helpText = _(
-            "<p>MedSR makes medical volumes sharper, in the right place and in the right units, and says how far to "
-            "trust the result: choose a volume, choose what to improve, click Enhance. The input is never changed.</p>"
-            "<p>The first run installs PyTorch, with the help of the PyTorch extension, and a few small packages. "
-            "After that no network is needed.</p>"
-            "<p><b>Not for primary diagnosis.</b> Detail finer than the measurement is an estimate.</p>"
-        )
-        self.parent.acknowledgementText = _(
-            "The generator follows ESRGAN (Wang et al., 2018, arXiv:1809.00219) with PixelShuffle (Shi et al., 2016); "
-            "the projection onto the measurement is iterative back-projection (Irani and Peleg, 1991). The sample "
-            "volume comes from the NAC-HNCMA brain atlas (Surgical Planning Laboratory, Brigham and Women's Hospital)."
-        )
+        self.parent.helpText = help_text()
+        self.parent.acknowledgementText = acknowledgement_text()
         slicer.app.connect("startupCompleted()", registerSampleData)
 
 
@@ -60,15 +51,6 @@ def registerSampleData() -> None:
     from MedSRLib.panel.samples import register_samples
 
     register_samples(_HOME / "Resources" / "SampleData", Path(__file__).resolve().parent / "Resources" / "Icons")
-
-
-class ProcessingState(enum.Enum):
-    """What the panel is doing."""
-
-    Idle = enum.auto()
-    Installing = enum.auto()
-    Running = enum.auto()
-    Cancelling = enum.auto()
 
 
 @parameterNodeWrapper
@@ -83,6 +65,9 @@ class MedSRParameterNode:
     fidelity - 1 faithful, 0 pleasing, for models that offer both
     consistency - project the result onto volumes that agree with the input
     uncertainty - make an uncertainty map, too
+    pointSpread - how the scanner blurs: estimated, truncated k-space, or of a known width
+    pointSpreadWidth - that width, in voxels of the input
+    factor - slices made of each slice, for isotropic models; 1 as many as make voxels isotropic
     region - the box to enhance; none for the whole volume
     resultVolume - the latest result, which the Trust section is about
     """
@@ -95,6 +80,9 @@ class MedSRParameterNode:
     fidelity: Annotated[float, WithinRange(0, 1)] = 1.0
     consistency: bool = True
     uncertainty: bool = False
+    pointSpread: PointSpreadKind = PointSpreadKind.Estimated
+    pointSpreadWidth: Annotated[float, WithinRange(0.3, 3)] = 1.0
+    factor: Annotated[float, WithinRange(1, 8)] = 1.0
     region: vtkMRMLMarkupsROINode
     resultVolume: vtkMRMLScalarVolumeNode
 
@@ -109,7 +97,6 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode = None
         self._parameterNodeGuiTag = None
         self._observedRegion = None
-        self._state = ProcessingState.Idle
 
     def setup(self) -> None:
         """Called when the user opens the module for the first time."""
@@ -123,10 +110,11 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = MedSRLogic()
+        self.run = RunControls(self.ui)
         self.models = ModelChooser(self.ui.improvementComboBox, self.ui.modelComboBox)
         self.devices = DeviceChooser(self.ui.deviceComboBox, self._checkCanApply)
         self.assessment = Assessment(self.ui, self.models, self.devices)
-        self.trust = TrustSection(self.ui.reportLabel, self.ui.compareButton, self.ui.restoreButton)
+        self.trust = TrustSection(self.ui)
 
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
@@ -136,8 +124,6 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.modelComboBox.connect("activated(int)", self.onModelActivated)
         self.ui.deviceComboBox.connect("activated(int)", self.onDeviceActivated)
         self.ui.advancedCollapsibleButton.connect("contentsCollapsed(bool)", self.onAdvancedCollapsed)
-        self.ui.compareButton.connect("clicked(bool)", self.onCompareButton)
-        self.ui.restoreButton.connect("clicked(bool)", self.onRestoreButton)
 
         self.assessment.refresh()
         self.initializeParameterNode()
@@ -209,15 +195,13 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._checkCanApply)
 
     def setProcessingState(self, state: ProcessingState, status: str = "") -> None:
-        """The only place that decides what button, progress bar and status show while something goes on."""
-        self._state = state
-        working = state is not ProcessingState.Idle
-        self.ui.enhanceButton.text = _("Cancel") if working else _("Enhance")
-        self.ui.progressBar.visible = working
-        if state is not ProcessingState.Cancelling:
-            self.ui.progressBar.value = 0
-        self.ui.statusLabel.text = status
+        """What goes on, and what the user reads of it."""
+        self.run.show(state, status)
         self._checkCanApply()
+
+    @property
+    def _state(self) -> ProcessingState:
+        return self.run.state
 
     def _checkCanApply(self, caller: Any = None, event: Any = None) -> None:
         """Brings up to date what follows from the parameters: texts, choices, what can be clicked."""
@@ -226,12 +210,7 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._observeRegion(self._parameterNode.region)
             self.trust.show(self._parameterNode.resultVolume)
             reason = self.assessment.show(self._parameterNode)
-        if self._state is ProcessingState.Idle:
-            self.ui.enhanceButton.enabled = not reason
-            self.ui.enhanceButton.toolTip = reason or _("Make the volume sharper; the input is not changed")
-        else:
-            self.ui.enhanceButton.enabled = self._state is ProcessingState.Running
-            self.ui.enhanceButton.toolTip = _("Stop; nothing is left behind")
+        self.run.allow(reason)
 
     def _observeRegion(self, region: Any) -> None:
         """The estimate follows the box while it is drawn."""
@@ -301,12 +280,7 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onProgress(self, fraction: float, message: str, secondsLeft: float | None) -> None:
         """Called while the job goes on."""
-        from MedSRLib.enhancement.estimate import duration
-
-        if secondsLeft is not None:
-            message = _("{what}, about {time} left").format(what=message, time=duration(secondsLeft))
-        self.ui.progressBar.value = int(100 * fraction)
-        self.ui.statusLabel.text = message
+        self.run.progress(fraction, message, secondsLeft)
 
     def onDone(self, output: Any) -> None:
         """Called when the result, a volume or a sequence, is in the scene."""
@@ -327,16 +301,6 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onCancelled(self) -> None:
         """Called when the job has been cancelled; the scene is as it was."""
         self.setProcessingState(ProcessingState.Idle, _("Cancelled: nothing was changed"))
-
-    def onCompareButton(self, checked: bool = False) -> None:
-        """Shows input, result and difference in linked views."""
-        with slicer.util.tryWithErrorDisplay(_("The volumes cannot be compared."), waitCursor=True):
-            self.trust.compare()
-
-    def onRestoreButton(self, checked: bool = False) -> None:
-        """Makes the slice views as they were before the result came."""
-        with slicer.util.tryWithErrorDisplay(_("The views cannot be restored."), waitCursor=False):
-            self.trust.restore(slicer.mrmlScene)
 
 
 class MedSRLogic(ScriptedLoadableModuleLogic):
@@ -390,12 +354,13 @@ class MedSRLogic(ScriptedLoadableModuleLogic):
         :raises MedSRError: packages are missing, or memory ran out; says what to do
         """
         from MedSRLib.errors import InputError, ModelError, UsageError
+        from MedSRLib.panel.packages import require_packages
 
         try:
             if not waitForCompletion:
                 self._backgroundJobs().start(inputVolume, outputVolume, model, region, options, listener)
                 return None
-            self._requirePackages()
+            require_packages()
             from MedSRLib.scene.process import process
 
             told = {"roi_node": region, "progress": progress, "cancelled": cancelled}
@@ -419,17 +384,6 @@ class MedSRLogic(ScriptedLoadableModuleLogic):
             self._jobs = BackgroundJobs()
         return self._jobs
 
-    def _requirePackages(self) -> None:
-        from MedSRLib.errors import MissingPackageError
-        from MedSRLib.panel.packages import missing_packages
-
-        missing = missing_packages()
-        if missing:
-            raise MissingPackageError(
-                f"packages are missing ({', '.join(missing)}): call MedSRLogic().installPackages() first, or enhance "
-                "one volume in the MedSR panel"
-            )
-
 
 class MedSRTest(ScriptedLoadableModuleTest):
     """A quick check inside Slicer; Testing/Slicer holds the thorough ones."""
@@ -439,57 +393,11 @@ class MedSRTest(ScriptedLoadableModuleTest):
         slicer.mrmlScene.Clear()
 
     def runTest(self) -> None:
-        """Runs all tests."""
-        for test in (self.test_RefusesWhatIsNoVolume, self.test_EnhancesARegionInPlace, self.test_PanelIsReady):
+        """Runs all checks."""
+        from MedSRLib.panel.quick_test import CHECKS
+
+        registerSampleData()
+        for check in CHECKS:
             self.setUp()
-            test()
+            check(self, MedSRLogic())
         self.delayDisplay("Test passed")
-
-    def test_RefusesWhatIsNoVolume(self) -> None:
-        """Bad input gives ValueError and changes nothing."""
-        labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
-        count = slicer.mrmlScene.GetNumberOfNodes()
-        for bad in (None, labels):
-            with self.assertRaises(ValueError):
-                MedSRLogic().process(bad, waitForCompletion=False, listener=self)
-        self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), count)
-
-    def test_EnhancesARegionInPlace(self) -> None:
-        """The sample volume's middle becomes sharper where it is; without packages, a sentence says what is missing."""
-        import SampleData
-
-        from MedSRLib.errors import MissingPackageError
-        from MedSRLib.panel.packages import missing_packages
-
-        registerSampleData()
-        volume = SampleData.downloadSample("MedSR head, 1.5 mm")
-        bounds = [0.0] * 6
-        volume.GetRASBounds(bounds)
-        region = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode")
-        region.SetCenter([(bounds[0] + bounds[1]) / 2, (bounds[2] + bounds[3]) / 2, (bounds[4] + bounds[5]) / 2])
-        region.SetSize(48.0, 48.0, 4.0)
-        if missing_packages():
-            with self.assertRaises(MissingPackageError):
-                MedSRLogic().process(volume, region=region, device="cpu")
-            return
-        result = MedSRLogic().process(volume, region=region, device="cpu")
-        low, high = volume.GetSpacing(), result.GetSpacing()
-        for axis, factor in enumerate((2, 2, 1)):
-            self.assertAlmostEqual(low[axis] / high[axis], factor)
-        inner = [0.0] * 6
-        result.GetRASBounds(inner)
-        for axis in range(3):
-            self.assertGreater(inner[2 * axis] + 1e-3, bounds[2 * axis])
-            self.assertLess(inner[2 * axis + 1] - 1e-3, bounds[2 * axis + 1])
-        self.assertEqual(result.GetNodeReference("MedSR.Source"), volume)
-
-    def test_PanelIsReady(self) -> None:
-        """The panel opens, and enables Enhance when there is a volume."""
-        import SampleData
-
-        registerSampleData()
-        widget = slicer.util.getModuleWidget("MedSR")
-        widget.initializeParameterNode()
-        self.assertFalse(widget.ui.enhanceButton.enabled)
-        widget._parameterNode.inputVolume = SampleData.downloadSample("MedSR head, 1.5 mm")
-        self.assertTrue(widget.ui.enhanceButton.enabled)

@@ -12,7 +12,7 @@ from MedSRLib.enhancement.request import USUAL
 from MedSRLib.enhancement.result import FidelityReport
 from MedSRLib.errors import MedSRError
 from MedSRLib.models.installed import manifest_for
-from MedSRLib.panel.asked import options_of
+from MedSRLib.panel.advanced import AdvancedSection
 from MedSRLib.panel.choosers import DeviceChooser, ModelChooser
 from MedSRLib.panel.packages import missing_packages
 from MedSRLib.panel.preview import preview
@@ -35,6 +35,7 @@ class Assessment:
         self._ui = ui
         self._models = models
         self._devices = devices
+        self._advanced = AdvancedSection(ui)
         self.missing: list[str] = []
         self.model: str | None = None
         self.options = USUAL
@@ -86,11 +87,11 @@ class Assessment:
         if self.model is None:
             raise MedSRError(_("No model for this is installed: choose another one, or another improvement"))
         manifest = manifest_for(self.model, self._devices.label)
-        self._ui.fidelitySlider.enabled = "perceptual" in manifest.weights
-        all_frames = self.sequence is not None and parameters.allFrames
-        self._ui.uncertaintyCheckBox.enabled = not all_frames  # a sequence has no place for the maps
-        self.options = options_of(
-            parameters, manifest, device=self._devices.name, uncertainty=parameters.uncertainty and not all_frames
+        self.options = self._advanced.options(
+            parameters,
+            manifest,
+            device=self._devices.name,
+            all_frames=self.sequence is not None and parameters.allFrames,
         )
         return preview(
             parameters.inputVolume,

@@ -60,6 +60,20 @@ def missing_packages(path: Path | None = None) -> list[str]:
     return [one for one in wanted if importlib.util.find_spec(_import_name(one)) is None]
 
 
+def require_packages() -> None:
+    """Check that nothing is missing; nothing is imported or installed.
+
+    Raises:
+        MissingPackageError: something is; the sentence names it.
+    """
+    missing = missing_packages()
+    if missing:
+        raise MissingPackageError(
+            f"packages are missing ({', '.join(missing)}): call MedSRLogic().installPackages() first, or enhance one "
+            "volume in the MedSR panel"
+        )
+
+
 def ensure_packages(path: Path | None = None, *, prompt: bool) -> None:
     """Installs what is missing; does nothing, and needs no network, when nothing is. Slicer's main thread only.
 

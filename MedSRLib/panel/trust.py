@@ -6,6 +6,7 @@ import html
 import json
 from typing import Any
 
+import slicer
 from slicer.i18n import tr as _
 
 from MedSRLib.enhancement.result import FidelityReport
@@ -20,16 +21,25 @@ class TrustSection:
     """Shows a result's report, and shows the result.
 
     Args:
-        report_label: QLabel.
-        compare_button, restore_button: QPushButton.
+        ui: the panel's widgets by name.
     """
 
-    def __init__(self, report_label: Any, compare_button: Any, restore_button: Any) -> None:
-        self._report_label = report_label
-        self._compare_button = compare_button
-        self._restore_button = restore_button
+    def __init__(self, ui: Any) -> None:
+        self.ui = ui
         self._result: Any = None
         self._views_before: Any = None
+        self.ui.compareButton.connect("clicked(bool)", self.on_compare)
+        self.ui.restoreButton.connect("clicked(bool)", self.on_restore)
+
+    def on_compare(self, checked: bool = False) -> None:
+        """Shows input, result and difference in linked views."""
+        with slicer.util.tryWithErrorDisplay(_("The volumes cannot be compared."), waitCursor=True):
+            self.compare()
+
+    def on_restore(self, checked: bool = False) -> None:
+        """Makes the slice views as they were before the result came."""
+        with slicer.util.tryWithErrorDisplay(_("The views cannot be restored."), waitCursor=False):
+            self.restore(slicer.mrmlScene)
 
     def show(self, result: Any) -> None:
         """Shows the report of a result.
@@ -39,9 +49,9 @@ class TrustSection:
         """
         self._result = result
         text = result.GetAttribute(_REPORT) if result is not None else None
-        self._report_label.text = _report_text(text) if text else _("No result yet.")
-        self._compare_button.enabled = bool(text) and result.GetNodeReference(_SOURCE) is not None
-        self._restore_button.enabled = self._views_before is not None
+        self.ui.reportLabel.text = _report_text(text) if text else _("No result yet.")
+        self.ui.compareButton.enabled = bool(text) and result.GetNodeReference(_SOURCE) is not None
+        self.ui.restoreButton.enabled = self._views_before is not None
 
     def forget(self) -> None:
         """The scene is closed: there is nothing to go back to."""

@@ -122,12 +122,13 @@ class WithinRange:
 
 _WIDGETS: dict[type, set[type]] = {
     bool: {fake_widgets.QCheckBox},
-    float: {fake_widgets.ctkSliderWidget},
+    float: {fake_widgets.ctkSliderWidget, fake_widgets.QDoubleSpinBox},
     enum.Enum: {fake_widgets.QComboBox},
 }
 _SIGNALS = {
     fake_widgets.QCheckBox: "stateChanged",
     fake_widgets.ctkSliderWidget: "valueChanged",
+    fake_widgets.QDoubleSpinBox: "valueChanged",
     fake_widgets.QComboBox: "currentIndexChanged",
     fake_widgets.qMRMLNodeComboBox: "currentNodeChanged",
 }
@@ -166,7 +167,7 @@ class _Parameter:
         match type(widget):
             case fake_widgets.QCheckBox:
                 return widget.checked
-            case fake_widgets.ctkSliderWidget:
+            case fake_widgets.ctkSliderWidget | fake_widgets.QDoubleSpinBox:
                 return widget.value
             case fake_widgets.qMRMLNodeComboBox:
                 return widget.currentNode()
@@ -176,7 +177,7 @@ class _Parameter:
         match type(widget):
             case fake_widgets.QCheckBox:
                 widget.checked = value
-            case fake_widgets.ctkSliderWidget:
+            case fake_widgets.ctkSliderWidget | fake_widgets.QDoubleSpinBox:
                 widget.value = value
             case fake_widgets.qMRMLNodeComboBox:
                 widget.setCurrentNode(value)

@@ -251,6 +251,10 @@ class ctkSliderWidget(QWidget):
             self.valueChanged.emit(value)
 
 
+class QDoubleSpinBox(ctkSliderWidget):
+    api = "qt.QDoubleSpinBox"
+
+
 class ctkCollapsibleButton(QWidget):
     api = "ctk.ctkCollapsibleButton"
     signals = ("contentsCollapsed",)

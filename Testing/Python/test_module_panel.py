@@ -15,6 +15,7 @@ import fake_qt
 import fake_widgets
 import numpy as np
 import pytest
+from conftest import make_tiny_model
 from jobs_support import wait_until, worker_with
 from module_fixtures import MODULE_FILE, ended, settle
 from scene_fixtures import OBLIQUE, blob
@@ -150,6 +151,42 @@ def test_a_chosen_output_is_overwritten_and_the_input_never(
     panel.ui.outputSelector.setCurrentNode(panel.ui.inputSelector.currentNode())
     assert not panel.ui.enhanceButton.enabled
     assert "never overwritten" in panel.ui.enhanceButton.toolTip
+
+
+@pytest.mark.parametrize(
+    ("choice", "width", "asked"),
+    [("Estimated", 0.7, None), ("Truncated k-space (MR)", 0.7, "kspace"), ("Known width", 0.7, 0.7)],
+)
+def test_the_point_spread_can_be_said(
+    panel: Any, worker: Callable[[str], None], choice: str, width: float, asked: Any
+) -> None:
+    worker(AT_ONCE)
+    panel.ui.pointSpreadComboBox.choose(choice)
+    panel.ui.pointSpreadWidthSpinBox.value = width
+    assert panel.ui.pointSpreadWidthSpinBox.enabled == (choice == "Known width")
+    panel.ui.enhanceButton.click()
+    settle(panel)
+    report = json.loads(panel._parameterNode.resultVolume.GetAttribute("MedSR.Report"))
+    assert report["options"]["point_spread"] == asked
+
+
+def test_the_slice_factor_is_asked_of_isotropic_models_only(
+    open_panel: Callable[[], Any], add_volume: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tiny_model(tmp_path / "thick", task="through-plane", factors=(1, 1, 4), factor_range=(1.5, 8), name="thick")
+    monkeypatch.setenv("MEDSR_MODELS", str(tmp_path))
+    add_volume(blob())
+    panel = open_panel()
+    panel.ui.factorSpinBox.value = 3.0
+    assert not panel.ui.factorSpinBox.enabled
+    assert panel.assessment.options.factor is None
+    panel.ui.improvementComboBox.choose("Isotropic from thick slices")
+    panel.ui.modelComboBox.choose("thick")
+    assert panel.ui.factorSpinBox.enabled
+    assert panel.assessment.options.factor == 3.0
+    assert panel.ui.estimateLabel.text.startswith("26 x 30 x 36 voxels")
+    panel.ui.pointSpreadComboBox.choose("Truncated k-space (MR)")
+    assert "as a number" in panel.ui.enhanceButton.toolTip
 
 
 def test_progress_is_shown_and_cancel_leaves_nothing(panel: Any, worker: Callable[[str], None], scene: Any) -> None:
