@@ -118,7 +118,7 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
         self.ui.enhanceButton.connect("clicked(bool)", self.onEnhanceButton)
         self.ui.improvementComboBox.connect("activated(int)", self.onImprovementActivated)
         self.ui.modelComboBox.connect("activated(int)", self.onModelActivated)
@@ -152,12 +152,7 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setProcessingState(ProcessingState.Idle)
 
     def onSceneEndClose(self, caller: Any, event: Any) -> None:
-        """Called just after the scene is closed."""
-        if self.parent.isEntered:
-            self.initializeParameterNode()
-
-    def onSceneEndImport(self, caller: Any, event: Any) -> None:
-        """Called just after a scene is loaded: what was known of the parameter node is older than what came."""
+        """Called just after the scene is closed or loaded: the parameter node is another one now."""
         if self.parent.isEntered:
             self.initializeParameterNode()
 
