@@ -93,7 +93,7 @@ def enhance_all(
     """
     from MedSRLib.enhancement.devices import resolve_device
 
-    prepared = [Preparation.of(one.volume, fill_nan=options.fill_nan) for one in inputs]
+    prepared = [Preparation.of(one, fill_nan=options.fill_nan) for one in inputs]
     for made in prepared:
         require_enhanceable(made.volume, force=options.force)
     chosen = model if isinstance(model, Model) else resolve_model(model, resolve_device(options.device).type)
@@ -102,7 +102,9 @@ def enhance_all(
     options.check(chosen.manifest)
     used = UsedModel.of(chosen.manifest, chosen.fidelity)
     enhancer = Enhancer(chosen.manifest, chosen.load_generator(), options, used, cancelled=cancelled)
-    ready = [replace(one, volume=made.volume) for one, made in zip(inputs, prepared, strict=True)]
+    if RESTORATIONS[chosen.manifest.task].by_slices:
+        prepared = [made.along_slices() for made in prepared]
+    ready = [made.input for made in prepared]
     for made, enhanced in zip(prepared, enhancer.enhance(ready, progress), strict=True):
         yield made.finish(enhanced)
 

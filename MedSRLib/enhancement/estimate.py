@@ -20,6 +20,7 @@ from MedSRLib.enhancement.extent import extent_of, region_of
 from MedSRLib.enhancement.request import USUAL, Options
 from MedSRLib.enhancement.restorations import RESTORATIONS
 from MedSRLib.enhancement.result import FidelityReport
+from MedSRLib.enhancement.turning import K, shape_turned_back, slice_axis, turned, turned_roi
 from MedSRLib.errors import OutputError
 from MedSRLib.models.manifest import Manifest
 from MedSRLib.volumes.storage import write_atomically
@@ -103,6 +104,10 @@ def estimate(
     voxels = np.broadcast_to(np.zeros((), dtype), (k, j, i))
     volume = Volume(voxels, np.diag([*spacing, 1.0]))
     restoration = RESTORATIONS[manifest.task]
+    region_of(volume, roi)  # speaks of the axes that were asked about
+    axis = slice_axis(volume) if restoration.by_slices else K
+    if axis != K:
+        volume, roi = turned(volume, axis), turned_roi(roi, axis)
     acquisition = restoration.acquisition(volume, manifest, options)
     extent = extent_of(volume, region_of(volume, roi), manifest, acquisition)
     low = tuple(s.stop - s.start for s in extent.context)
@@ -113,7 +118,7 @@ def estimate(
     working = restoration.voxels_finished(low, high) * _WORKING_BYTES + restoration.bytes_kept(high)
     rate, basis = _rate(device_name)
     return Estimate(
-        shape=(extent.shape[0], extent.shape[1], extent.shape[2]),
+        shape=shape_turned_back(extent.shape, axis),
         memory=_PROCESS_BYTES + math.prod(low) * (voxels.itemsize + 4) + kept + working,
         multiplications=work,
         seconds=None if rate is None else work / rate,

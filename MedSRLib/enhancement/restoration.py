@@ -30,10 +30,12 @@ class Restoration(ABC):
     """One task. Shapes are in array order [k, j, i].
 
     Attributes:
+        by_slices: the slice axis is another one than the two of the pixels, so that it has to be known.
         runs: of the generator for an uncertainty map.
         estimates_point_spread: the generator sees the point spread, so that it can be found out through it.
     """
 
+    by_slices: ClassVar[bool] = True
     runs: ClassVar[int]
     estimates_point_spread: ClassVar[bool] = False
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class VolumetricRestoration(Restoration):
     """One slab, run in 3D."""
 
+    by_slices = False
     runs = 8
 
     def voxels_seen(self, low: tuple[int, ...], high: tuple[int, ...]) -> int:
