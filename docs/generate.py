@@ -37,8 +37,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/python.md": python_page(),
         "reference/configuration.md": configuration_page(),
         "reference/models.md": models_page(),
-        "contributing.md": from_root("CONTRIBUTING.md", str(config.repo_url)),
-        "changes.md": from_root("CHANGELOG.md", str(config.repo_url)),
+        "contributing.md": from_root("CONTRIBUTING.md", config.extra["repository"]),
+        "changes.md": from_root("CHANGELOG.md", config.extra["repository"]),
         **{f"reference/models/{card.parent.name}.md": card.read_text(encoding="utf-8") for card in cards()},
     }
     for path, content in pages.items():
