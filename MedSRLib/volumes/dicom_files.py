@@ -122,11 +122,13 @@ def read_tags(path: Path) -> tuple[Any, str]:
             )
             image = "Rows" in tags and "Columns" in tags
             name = str(getattr(tags.get("SOPClassUID"), "name", ""))
+            media = _is_media(tags)
+            str(tags.get("SeriesInstanceUID"))  # one that cannot be read is found here
     except Exception as error:  # pydicom raises much for damaged files
         return None, f"is damaged ({one_line(error)})"
     if image:
         return tags, ""
-    if "Image Storage" in name or (not name and len(start) < _PREAMBLE_BYTES) or (not name and not _is_media(tags)):
+    if "Image Storage" in name or (not name and len(start) < _PREAMBLE_BYTES) or (not name and not media):
         return tags, "lacks its rows and columns, as if cut short"
     return None, ""
 

@@ -111,19 +111,20 @@ def frames_of(path: Path, tags: Any) -> list[Frame]:
         tags: its attributes, with its functional groups.
 
     Raises:
-        InputError: the number of frames cannot be read, or differs from that of its functional groups.
+        InputError: the number of frames or the functional groups cannot be read, or they differ in number.
     """
     whole = Frame(path, 0, tags)
     count = whole.whole("NumberOfFrames", 1)
-    shared, each = (tags.get(name) for name in FUNCTIONAL_GROUPS)
+    try:
+        shared, each = ([_flat(item) for item in tags.get(name) or ()] for name in FUNCTIONAL_GROUPS)
+    except Exception as error:  # pydicom raises much for damaged files
+        raise InputError(f"{path} has functional groups that cannot be read: export the series again") from error
     if not shared and not each:
         return [Frame(path, index, tags) for index in range(max(1, count))]
-    if each is None or len(each) != max(1, count):
-        raise InputError(
-            f"{path} holds {count} frames and describes {len(each or ())} of them: export the series again"
-        )
-    common = _flat(shared[0]) if shared else {}
-    return [Frame(path, index, tags, {**common, **_flat(item)}) for index, item in enumerate(each)]
+    if len(each) != max(1, count):
+        raise InputError(f"{path} holds {count} frames and describes {len(each)} of them: export the series again")
+    common = shared[0] if shared else {}
+    return [Frame(path, index, tags, {**common, **item}) for index, item in enumerate(each)]
 
 
 def _flat(item: Any) -> dict[str, Any]:

@@ -22,6 +22,9 @@ _PLAIN = ("MONOCHROME1", "MONOCHROME2", "")
 _GREY_WITHIN = 2
 """Levels by which red, green and blue of a grey pixel may differ after lossy compression."""
 _LUT_BITS = (8, 16)
+_FEWEST_BITS = 8
+"""No image has fewer; below more there may be overlays."""
+_LARGE_FILE = 2**28
 
 
 def read_values(frames: Sequence[Frame]) -> tuple[np.ndarray, tuple[float, float] | None, list[str]]:
@@ -67,14 +70,13 @@ def read_stored(path: Path) -> np.ndarray:
     Raises:
         InputError: the file is damaged, or compressed in a way that cannot be decoded.
     """
-    import pydicom
     from pydicom.pixels import pixel_array
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
     syntax = None
     try:
         with pydicom_without_warnings():
-            file = pydicom.dcmread(path, force=True)
+            file = _parsed(path)
             syntax = file.file_meta.get("TransferSyntaxUID") if hasattr(file, "file_meta") else None
             if syntax is None:
                 implicit, little = file.original_encoding
@@ -103,7 +105,26 @@ def read_stored(path: Path) -> np.ndarray:
         ) from error
     rank = 3 if samples > 1 else 2
     pixels = pixels[None] if pixels.ndim == rank else pixels
-    return pixels if samples > 1 else _meaningful_bits(pixels, file)
+    try:
+        return pixels if samples > 1 else _meaningful_bits(pixels, file)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({one_line(error)}): copy or export it again") from error
+
+
+def _parsed(path: Path) -> Any:
+    """A whole file.
+
+    Raises:
+        ValueError: an attribute claims more bytes than there is memory for, which a file of that size cannot hold.
+    """
+    import pydicom
+
+    try:
+        return pydicom.dcmread(path, force=True)
+    except MemoryError as error:
+        if path.stat().st_size > _LARGE_FILE:
+            raise
+        raise ValueError("an attribute is longer than the file") from error
 
 
 def _by_gdcm(file: Any, samples: int) -> np.ndarray:
@@ -142,7 +163,11 @@ def _by_gdcm(file: Any, samples: int) -> np.ndarray:
 
 
 def _meaningful_bits(pixels: np.ndarray, file: Any) -> np.ndarray:
-    """Stored values without what lies in the bits above and below them (overlays, rubbish)."""
+    """Stored values without what lies in the bits above them (overlays, rubbish).
+
+    Raises:
+        TypeError, ValueError: the numbers of bits are none, or leave out a part of the values.
+    """
     if pixels.dtype.kind not in "iu":
         return pixels
     allocated = 8 * pixels.itemsize
@@ -150,6 +175,8 @@ def _meaningful_bits(pixels: np.ndarray, file: Any) -> np.ndarray:
     low = int(file.get("HighBit", bits - 1) or 0) + 1 - bits
     if not 0 < bits < allocated or low < 0 or low + bits > allocated:
         return pixels
+    if low and bits < _FEWEST_BITS and np.bitwise_and(pixels, (1 << low) - 1).any():
+        raise ValueError(f"the {bits} bits it stores leave out {low} lower ones that are not empty")
     unsigned = pixels.view(pixels.dtype.newbyteorder("=").str.replace("i", "u")) if pixels.dtype.isnative else pixels
     raised = unsigned << (allocated - bits - low)
     signed = bool(file.get("PixelRepresentation"))

@@ -67,7 +67,7 @@ _CONTROL = re.compile(r"[\x00-\x1a\x1c-\x1f]+")
 
 def complete(header: Dataset) -> None:
     """Add empty attributes of type 2, and take away empty ones that may not be empty."""
-    modality = header.get("Modality", "")
+    modality = str(header.get("Modality", ""))
     if modality == "PT":
         _orient_patient(header)
     if modality == "MR":

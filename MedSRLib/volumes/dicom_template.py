@@ -129,13 +129,13 @@ def read_template(source: Path, series: str | None = None, frame: int | None = N
     Raises:
         InputError: as for ``read_series``, or a header is damaged.
     """
-    affine, slices = find_slices(source, series, frame)
     left_out: set[str] = set()
     mended: set[str] = set()
     headers: list[Dataset] = []
     references: list[Dataset] = []
     files: dict[Path, Dataset] = {}
     with pydicom_without_warnings():
+        affine, slices = find_slices(source, series, frame)
         for one in slices:
             if one.path not in files:
                 files = {one.path: _read(one.path)}

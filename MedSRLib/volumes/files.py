@@ -14,6 +14,7 @@ import numpy as np
 
 from MedSRLib.errors import InputError, OutputError, UsageError
 from MedSRLib.volumes import metaimage, nifti, nrrd
+from MedSRLib.volumes.dicom_frames import pydicom_without_warnings
 from MedSRLib.volumes.dicom_target import is_dicom_target, require_dicom_target, write_dicom
 from MedSRLib.volumes.dicom_template import Template
 from MedSRLib.volumes.itk import METAIMAGE, NIFTI, one_line, write_image
@@ -73,20 +74,26 @@ def read_sequence(path: str | Path, *, modality: str | None = None, series: str 
     if not path.exists():
         leads = "is a link that leads nowhere" if path.is_symlink() else "does not exist"
         raise InputError(f"{path} {leads}: check the path")
-    if is_dicom(path):
-        from MedSRLib.volumes.dicom import read_series
-
-        sequence = read_series(path, series)
-    elif series is not None:
-        raise UsageError(f"a series can only be chosen in a DICOM folder, and {path} is not a folder")
-    else:
-        sequence = _READERS[_suffix(path, READABLE)](path)
-        if modality is None and sequence.volumes[0].modality == "other":
-            modality = guess_modality(sequence.volumes[0].voxels)
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of absurd numbers is looked at, not printed
+        sequence = _read(path, series)
+    if modality is None and not is_dicom(path) and sequence.volumes[0].modality == "other":
+        modality = guess_modality(sequence.volumes[0].voxels)
     if modality is None:
         return sequence
     volumes = tuple(replace(volume, modality=modality) for volume in sequence.volumes)
     return replace(sequence, volumes=volumes)
+
+
+def _read(path: Path, series: str | None) -> VolumeSequence:
+    """By the reader that its suffix or its first bytes ask for."""
+    if is_dicom(path):
+        from MedSRLib.volumes.dicom import read_series
+
+        with pydicom_without_warnings():
+            return read_series(path, series)
+    if series is not None:
+        raise UsageError(f"a series can only be chosen in a DICOM folder, and {path} is not a folder")
+    return _READERS[_suffix(path, READABLE)](path)
 
 
 def write_volume(

@@ -15,7 +15,7 @@ from MedSRLib.volumes.forms import places
 from MedSRLib.volumes.geometry import LPS_TO_RAS
 from MedSRLib.volumes.payload import AT_END, GZIP_MAGIC, Payload, gather, numbered_names, unreadable
 from MedSRLib.volumes.sequence import VolumeSequence
-from MedSRLib.volumes.units import millimetres
+from MedSRLib.volumes.units import millimetres, real
 from MedSRLib.volumes.volume import Volume
 from MedSRLib.volumes.voxel_types import exact_for_files
 
@@ -63,7 +63,7 @@ class _Header:
         """A field's numbers, or None where it is absent."""
         text = self.text(*names)
         try:
-            return np.array([float(word) for word in text.split()]) if text else None
+            return np.array([real(word) for word in text.split()]) if text else None
         except ValueError:
             raise self.damaged(f"{names[0]} is {text!r}") from None
 
@@ -100,6 +100,8 @@ def _sizes(header: _Header) -> list[int]:
     numbers, rank = header.numbers("DimSize"), header.numbers("NDims")
     if numbers is None or rank is None or not np.isfinite(numbers).all() or len(numbers) != rank:
         raise header.damaged("its DimSize does not fit its NDims")
+    if not np.array_equal(numbers, np.rint(numbers)):
+        raise header.damaged("its DimSize is no whole numbers")
     if min(numbers) < 1:
         raise InputError(f"{header.path} has no voxels: choose a volume that holds an image")
     channels = header.numbers("ElementNumberOfChannels")

@@ -243,7 +243,10 @@ def _payload(path: Path, raw: bytes, version: int, offset: float) -> Payload:
     magic = raw[344:347] if version == 1 else raw[4:7]
     skip = int(offset) if np.isfinite(offset) and offset > 0 else 0
     if not magic.startswith(b"ni"):
-        return Payload(path, 0, coding_of(path), max(skip, _HEADER_BYTES[version]))
+        # Behind the header stand four bytes that announce extensions; an offset of 0 says nothing.
+        return Payload(
+            path, 0, coding_of(path), max(skip, _HEADER_BYTES[version]) if skip else _HEADER_BYTES[version] + 4
+        )
     name = path.name
     for suffix in (".gz", ".hdr", ".nii", ".HDR", ".NII"):
         name = name.removesuffix(suffix)

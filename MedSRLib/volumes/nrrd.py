@@ -13,7 +13,7 @@ from MedSRLib.volumes.geometry import LPS_TO_RAS
 from MedSRLib.volumes.nrrd_header import NrrdHeader
 from MedSRLib.volumes.payload import gather
 from MedSRLib.volumes.sequence import VolumeSequence
-from MedSRLib.volumes.units import millimetres, seconds
+from MedSRLib.volumes.units import millimetres, real, seconds
 from MedSRLib.volumes.volume import Volume
 from MedSRLib.volumes.voxel_types import exact_for_files
 
@@ -119,6 +119,11 @@ def _affine(header: NrrdHeader, axes: _Axes, directions: list[np.ndarray | None]
         spacing, origin_without_space = _spacings(header, axes, notes)
         matrix[:rank, :rank] = np.diag(spacing)
         matrix[:rank, 3] = origin_without_space
+        origin = header.vectors("spaceorigin")
+        if len(origin) == 1 and origin[0] is not None:
+            factors = _unit_factors(header, header.per_axis("spaceunits")[:3], notes) or [1.0]
+            matrix[: len(origin[0][:3]), 3] = origin[0][:3] * np.resize(factors, len(origin[0][:3]))
+            notes.append("the header says where the volume begins, but not along which directions: those of its space")
     signs = _TO_RAS.get(header.fields.get("space", "").lower())
     return (LPS_TO_RAS if signs is None else np.diag([*signs, 1.0])) @ matrix, notes
 
@@ -144,7 +149,7 @@ def _spacings(header: NrrdHeader, axes: _Axes, notes: list[str]) -> tuple[np.nda
 
 def _number(header: NrrdHeader, words: list[str], axis: int) -> float:
     try:
-        return float(words[axis]) if axis < len(words) else float("nan")
+        return real(words[axis]) if axis < len(words) else float("nan")
     except ValueError:
         raise header.damaged(f"{words[axis]!r} is no number") from None
 

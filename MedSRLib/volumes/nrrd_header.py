@@ -10,6 +10,7 @@ import numpy as np
 
 from MedSRLib.errors import InputError
 from MedSRLib.volumes.payload import AT_END, Payload, numbered_names, unreadable
+from MedSRLib.volumes.units import real
 
 _HEADER_BYTES = 2**20
 _BITS = {"char": 8, "int8": 8, "short": 16, "int16": 16, "int": 32, "int32": 32, "longlong": 64, "int64": 64}
@@ -70,7 +71,7 @@ class NrrdHeader:
     def sizes(self) -> list[int]:
         """Numbers of voxels, the fastest axis first."""
         try:
-            sizes = [int(word) for word in self.fields["sizes"].split()]
+            sizes = [_whole(word) for word in self.fields["sizes"].split()]
         except (KeyError, ValueError):
             raise self.damaged("its header gives no sizes") from None
         if str(len(sizes)) != self.fields.get("dimension"):
@@ -116,7 +117,7 @@ class NrrdHeader:
             if word and word != "none":
                 raise self.damaged(f"{name} holds {word!r}")
             try:
-                found.append(np.array([float(one) for one in vector.split(",")]) if vector else None)
+                found.append(np.array([real(one) for one in vector.split(",")]) if vector else None)
             except ValueError:
                 raise self.damaged(f"{name} holds ({vector})") from None
         return found
@@ -150,6 +151,11 @@ class NrrdHeader:
             return [folder / one for one in self.data_files]
         names = numbered_names(name)
         return [folder / one for one in ([name] if names is None else names)]
+
+
+def _whole(word: str) -> int:
+    real(word)  # which knows ASCII digits only
+    return int(word)
 
 
 def _after_lines(path: Path, start: int, lines: int) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from MedSRLib.errors import InputError
 from MedSRLib.volumes import dicom, mark
+from MedSRLib.volumes.dicom_frames import pydicom_without_warnings
 from MedSRLib.volumes.dicom_template import Template, is_derived, read_template
 from MedSRLib.volumes.files import is_dicom
 from MedSRLib.volumes.itk import one_line
@@ -43,7 +44,8 @@ class Source:
             InputError: as for ``read_volume``.
         """
         if self.is_dicom:
-            return dicom.series_files(self.path, self.series)
+            with pydicom_without_warnings():
+                return dicom.series_files(self.path, self.series)
         return [self.path, *data_files(self.path)]
 
     @property

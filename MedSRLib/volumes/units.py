@@ -1,4 +1,4 @@
-"""Units that headers name in words, as millimetres and seconds."""
+"""Numbers and units as headers write them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,17 @@ _SECONDS = {
     1e-3: ("ms", "msec", "millisecond"),
     1e-6: ("us", "µs", "μs", "microsecond"),
 }
+
+
+def real(word: str) -> float:
+    """A number as headers write it; Python reads more, such as 1_000 and the digits of other scripts.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not word.isascii() or "_" in word:
+        raise ValueError(f"{word!r} is no number")
+    return float(word)
 
 
 def millimetres(unit: str) -> float | None:

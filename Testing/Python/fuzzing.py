@@ -384,8 +384,11 @@ def _by_itk(path: Path) -> tuple[np.ndarray, list[np.ndarray]]:
     affine = np.eye(4)
     affine[:rank, :rank] = np.reshape(image.GetDirection(), (rank, rank)) * np.asarray(image.GetSpacing())
     affine[:rank, 3] = image.GetOrigin()
+    start = path.read_bytes()[:1500]
+    if start.startswith(b"NRRD") and b"\nspace: " in start:
+        assert b"\nspace directions: " in start, "where axes run in a space is a guess"
     # ITK passes over the units of NRRD.
-    units = re.search(rb"^space units:.*\"(um|m)\"", path.read_bytes(), re.MULTILINE)
+    units = re.search(rb"^space units:.*\"(um|m)\"", start, re.MULTILINE)
     if units:
         affine[:3] *= {b"um": 1e-3, b"m": 1e3}[units[1]]
     return sitk.GetArrayFromImage(image), [LPS_TO_RAS @ affine]

@@ -217,3 +217,56 @@ class TestOddNames:
         for path in (tmp_path / "a.nii", tmp_path / "series"):
             with pytest.raises(InputError):
                 read_sequence(path)
+
+
+class TestFoundByFuzzing:
+    def test_a_nifti_offset_of_0_means_behind_the_header_and_its_extension_bytes(self, tmp_path: Path) -> None:
+        voxels = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
+        write_volume(Volume(voxels, np.eye(4)), tmp_path / "a.nii")
+        content = bytearray((tmp_path / "a.nii").read_bytes())
+        struct.pack_into("<f", content, 108, 0)
+        (tmp_path / "a.nii").write_bytes(content)
+        np.testing.assert_array_equal(read_sequence(tmp_path / "a.nii").volumes[0].voxels, voxels)
+
+    @pytest.mark.parametrize("number", ["\uff11", "1_0"])
+    def test_numbers_that_only_python_reads_are_none(self, tmp_path: Path, number: str) -> None:
+        volume = Volume(np.zeros((2, 3, 10), np.uint8), np.diag([1.0, 1.0, 3.0, 1.0]))
+        for suffix, before in ((".mha", "DimSize = 10"), (".nrrd", "sizes: 10")):
+            write_volume(volume, tmp_path / f"a{suffix}")
+            content = (tmp_path / f"a{suffix}").read_bytes()
+            assert before.encode() in content
+            after = before.replace("10", number).encode()
+            (tmp_path / f"b{suffix}").write_bytes(content.replace(before.encode(), after))
+            assert read_or_refuse(tmp_path / f"b{suffix}") is None
+
+    def test_the_origin_of_a_nrrd_without_directions_counts(self, tmp_path: Path) -> None:
+        head = "NRRD0004\ntype: uchar\ndimension: 3\nspace: LPS\nsizes: 5 4 3\nencoding: raw\nspace origin: (7,8,9)\n\n"
+        (tmp_path / "a.nrrd").write_bytes(head.encode() + bytes(range(60)))
+        volume = read_sequence(tmp_path / "a.nrrd").volumes[0]
+        np.testing.assert_array_equal(volume.affine[:3, 3], [-7, -8, 9])
+        assert any("directions" in note for note in volume.notes)
+
+    @pytest.mark.parametrize(("bits", "high"), [(1, 15), ([8, 9], 15)])
+    def test_bits_that_leave_out_a_part_of_the_values_are_refused(
+        self, tmp_path: Path, bits: object, high: int
+    ) -> None:
+        folder = dicom_objects.write_series(tmp_path, "MR")
+        one = pydicom.dcmread(folder / "IM1")
+        one.BitsStored, one.HighBit = bits, high
+        one.save_as(folder / "IM1")
+        with pytest.raises(InputError, match="IM1"):
+            read_sequence(folder)
+
+    def test_an_attribute_that_claims_more_memory_than_there_is_is_a_damaged_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder, whole = dicom_objects.write_series(tmp_path, "MR"), pydicom.dcmread
+
+        def dcmread(path: Path, *words: object, **options: object) -> object:
+            if "stop_before_pixels" in options:
+                return whole(path, *words, **options)
+            raise MemoryError
+
+        monkeypatch.setattr(pydicom, "dcmread", dcmread)
+        with pytest.raises(InputError, match="longer than the file"):
+            read_sequence(folder)
