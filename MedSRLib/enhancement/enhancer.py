@@ -237,7 +237,10 @@ class Enhancer:
             modality=volume.modality,
             roi=None if one.roi is None else tuple(one.roi),
             consistency=options.consistency,
-            warnings=tuple(domain_warnings(volume, manifest)),
+            warnings=(
+                *domain_warnings(volume, manifest),
+                *self._restoration.warnings(volume, manifest, acquisition),
+            ),
             notes=tuple(self._generator.notes),
             device=self._device,
             precision=str(self._generator.dtype).removeprefix("torch."),

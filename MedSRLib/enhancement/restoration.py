@@ -54,6 +54,16 @@ class Restoration(ABC):
         acquisition = AcquisitionModel(manifest.factors, slice_thickness=thickness_of(volume, manifest, options))
         return acquisition.with_point_spread(known)
 
+    def warnings(self, volume: Volume, manifest: Manifest, acquisition: AcquisitionModel) -> list[str]:
+        """Sentences for what this task cannot do well, or not wholly, for this volume.
+
+        Args:
+            volume: the input.
+            manifest: of the model.
+            acquisition: as ``acquisition`` gave it.
+        """
+        return []
+
     def slices_around(self, manifest: Manifest) -> int | None:
         """Low-resolution slices beside the region that its result depends on; None: as voxels along the other axes."""
         return None

@@ -49,6 +49,25 @@ class ThroughPlaneRestoration(Restoration):
         acquisition = AcquisitionModel((1, 1, factor), slice_thickness=thickness)
         return acquisition.with_point_spread(width)
 
+    def warnings(self, volume: Volume, manifest: Manifest, acquisition: AcquisitionModel) -> list[str]:
+        """The result is not isotropic, or the slices are closer than in training."""
+        assert manifest.factor_range is not None
+        low, high = manifest.factor_range
+        i, j, k = volume.spacing
+        factor = acquisition.factors[2]
+        found = []
+        if factor == high < k / min(i, j) / _ALREADY_ISOTROPIC:
+            found.append(
+                f"slices are {k / high:.2f} mm apart in the result and pixels {min(i, j):.2f} mm, so that it is not "
+                f"isotropic: {manifest.name} makes {high:g} slices of each at most"
+            )
+        if factor < low:
+            found.append(
+                f"{factor:.2f} slices are made of each, and {manifest.name} was trained for {low:g} to {high:g}: do "
+                "not expect more than of interpolation"
+            )
+        return found
+
     def voxels_seen(self, low: tuple[int, ...], high: tuple[int, ...]) -> int:
         """The result's, in either kind of plane."""
         return 2 * math.prod(high)

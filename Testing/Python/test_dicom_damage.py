@@ -215,3 +215,15 @@ class TestGaps:
     def test_a_number_left_out_is_said(self, tmp_path: Path) -> None:
         self.numbered(tmp_path, [1, 2, 4, 5])
         assert any("between 2 and 4" in note for note in read_volume(tmp_path).notes)
+
+
+def test_pydicom_says_nothing_on_the_terminal(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_series(tmp_path, NumberOfFrames=1, PatientBirthDate="1970-01-01")
+    raw = (tmp_path / "2").read_bytes()
+    at = raw.index(b"\x28\x00\x08\x00IS\x02\x00")
+    (tmp_path / "2").write_bytes(raw[: at + 8] + b"1A" + raw[at + 10 :])
+    refused(tmp_path)
+    assert not recwarn.list
+    assert not caplog.records

@@ -364,3 +364,22 @@ def test_wrong_option_values_are_refused(
 ) -> None:
     with pytest.raises(UsageError):
         enhance(smooth_volume(), tiny_model, **option)  # type: ignore[arg-type]
+
+
+class TestThroughPlaneWarnings:
+    @pytest.mark.parametrize(
+        ("step", "factor", "words"),
+        [
+            (12.0, None, "not isotropic: tiny-iso makes 8 slices of each at most"),
+            (1.3, None, "1.30 slices are made of each"),
+            (4.0, None, ""),
+            (12.0, 4.0, ""),
+        ],
+    )
+    def test_what_a_factor_range_leaves_undone_is_said(
+        self, tmp_path: Path, smooth_volume: MakeVolume, step: float, factor: float | None, words: str
+    ) -> None:
+        model = make_tiny_model(tmp_path / "tiny-iso", task="through-plane", factors=(1, 1, 3), factor_range=(1.5, 8))
+        volume = Volume(smooth_volume((3, 12, 12)).voxels, np.diag([1.0, 1.0, step, 1.0]), "MR")
+        warnings = enhance(volume, model, device="cpu", factor=factor).report.warnings
+        assert [words in warning for warning in warnings] == ([True] if words else [])
