@@ -19,13 +19,14 @@ from MedSRLib.batch.plan import Settings, Task
 from MedSRLib.enhancement.request import Input
 from MedSRLib.errors import EnhancementCancelled, MedSRError, OutputError, UsageError
 from MedSRLib.volumes.dicom_target import put_folder, require_dicom_target, write_dicom
-from MedSRLib.volumes.files import read_volume, require_writable, write_volume
+from MedSRLib.volumes.files import read_sequence, require_writable, write_volume
 from MedSRLib.volumes.mark import UNCERTAINTY, Mark
 from MedSRLib.volumes.source import Source
 from MedSRLib.volumes.storage import write_atomically
 
 if TYPE_CHECKING:
     from MedSRLib.progress import Cancelled, Progress
+    from MedSRLib.volumes.sequence import VolumeSequence
     from MedSRLib.volumes.volume import Volume
 
 
@@ -82,9 +83,14 @@ def _process(
     task: Task, settings: Settings, output: Path, progress: Progress | None, cancelled: Cancelled
 ) -> dict[str, Any]:
     from MedSRLib.enhancement.enhancer import enhance_all
+    from MedSRLib.enhancement.frames import join_frames
 
-    volume = read_volume(task.study.source, modality=settings.modality, series=task.study.series or None)
     source = Source(task.study.source, task.study.series or None)
+    sequence = read_sequence(source.path, modality=settings.modality, series=source.series)
+    sequence = sequence.chosen(None, source.path)
+    if len(sequence) > 1 and not task.suffix:
+        raise UsageError(f"{source.path} has {len(sequence)} frames, which need a 4D file: use another --format for it")
+    volume = sequence.volumes[0]
     described = source.described()
     staging = staging_folder(task, settings, output)
     shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
@@ -93,8 +99,9 @@ def _process(
         names = task.files(settings, _suitable_suffix(task, volume, staging))
         for kind, name in names.items():
             _require_free(kind, output / name, task, volume)
-        results = enhance_all([Input(volume)], settings.model, settings.options, progress=progress, cancelled=cancelled)
-        enhanced = next(results)
+        inputs = [Input(frame) for frame in sequence.volumes]
+        results = enhance_all(inputs, settings.model, settings.options, progress=progress, cancelled=cancelled)
+        enhanced = join_frames(sequence, results)
         fidelity = replace(enhanced.report, warnings=(*source.warnings(), *enhanced.report.warnings))
         report = {**described, **fidelity.to_json()}
         for kind, name in names.items():
@@ -105,7 +112,7 @@ def _process(
             elif kind == "uncertainty" and enhanced.uncertainty is not None:
                 report["notes"] += _write(enhanced.uncertainty, path, Mark.of(report, UNCERTAINTY), source, task)
             else:
-                report["notes"] += _write(enhanced.volume, path, Mark.of(report), source, task)
+                report["notes"] += _write(enhanced.sequence, path, Mark.of(report), source, task)
         if cancelled():
             raise EnhancementCancelled("cancelled: nothing was written")
         _move(staging, output, list(names.values()))
@@ -116,13 +123,13 @@ def _process(
     return {"output": names["volume"], "files": files, "report": report}
 
 
-def _write(volume: Volume, path: Path, mark: Mark, source: Source, task: Task) -> list[str]:
-    """Writes a volume into the staging folder; returns what its format could not keep."""
+def _write(sequence: VolumeSequence, path: Path, mark: Mark, source: Source, task: Task) -> list[str]:
+    """Writes volumes into the staging folder; returns what their format could not keep."""
     if task.suffix:
-        return write_volume(volume, path, mark=mark)
+        return write_volume(sequence, path, mark=mark)
     template = source.template()
     assert template is not None  # only a DICOM series has a task without a suffix
-    return write_dicom(volume, path, template, mark)
+    return write_dicom(sequence.volumes[0], path, template, mark)
 
 
 def _move(staging: Path, output: Path, names: Sequence[str]) -> None:

@@ -31,7 +31,8 @@ from test_dicom import write_series
 from MedSRLib.batch import journal
 from MedSRLib.enhancement.enhancer import enhance
 from MedSRLib.models.catalogue import Model
-from MedSRLib.volumes.files import read_volume, write_volume
+from MedSRLib.volumes.files import read_sequence, read_volume, write_volume
+from MedSRLib.volumes.sequence import VolumeSequence
 from MedSRLib.volumes.volume import Volume
 
 
@@ -135,6 +136,17 @@ class TestOneRun:
         assert batch(*words, "--resume")[0] == 0
         assert states(output) == {"a.nrrd": "complete", "scan/003-Thorax_2.5_B30f": "done"}
         assert tree(output).keys() == before.keys()
+
+    def test_every_frame_of_a_4d_file_is_enhanced_into_one(
+        self, batch: Batch, tmp_path: Path, output: Path, smooth_volume: Callable[..., Volume]
+    ) -> None:
+        first = smooth_volume((4, 14, 12))
+        frames = VolumeSequence.from_frames(first, np.stack([first.voxels, first.voxels[::-1]]), step=2.0)
+        (tmp_path / "input").mkdir()
+        write_volume(frames, tmp_path / "input" / "a.nii.gz")
+        assert batch(tmp_path / "input", output, "--report", "--uncertainty")[0] == 0
+        assert [len(read_sequence(output / name)) for name in ("a.nii.gz", "a.uncertainty.nii.gz")] == [2, 2]
+        assert len(json.loads((output / "a.report.json").read_text())["frames"]) == 2
 
     def test_a_dry_run_prints_the_plan_and_writes_nothing(self, batch: Batch, source: Path, output: Path) -> None:
         code, out, err = batch(source, output, "--dry-run", "--format", "nrrd")
