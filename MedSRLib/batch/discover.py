@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from MedSRLib.errors import InputError, UsageError
+from MedSRLib.volumes.dicom_tags import PATIENT, without_patient
 from MedSRLib.volumes.files import READABLE
 from MedSRLib.volumes.source import data_files
 
@@ -23,11 +24,8 @@ _LABEL_TAGS = [
     "SeriesDescription",
     "Rows",
     "Columns",
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
+    *PATIENT,
 ]
-_SHORTEST_NAME = 3
 
 
 @dataclass(frozen=True)
@@ -185,20 +183,11 @@ def _label(tags: Any, uid: str) -> str:
             text = str(tags.get(name) or "")
         except (ValueError, TypeError):
             text = ""
-        text = _without_patient(text, tags)
+        text = without_patient(text, tags)
         words.append(re.sub(r"[^\w.-]+", "_", text)[:_LONGEST_DESCRIPTION].strip("._-"))
     number, description = words
     known = [f"{int(number):03d}"] if number.isdecimal() else []
     return "-".join([*known, *([description] if description else [])]) or short_uid(uid)
-
-
-def _without_patient(text: str, tags: Any) -> str:
-    """A text without the words that tell who the patient is: it names files and stands in the journal."""
-    for name in ("PatientName", "PatientID", "PatientBirthDate"):
-        for word in re.split(r"[\W_]+", str(tags.get(name) or "")):
-            if len(word) >= _SHORTEST_NAME:
-                text = re.sub(re.escape(word), "", text, flags=re.IGNORECASE)
-    return text
 
 
 def short_uid(uid: str) -> str:

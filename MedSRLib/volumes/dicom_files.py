@@ -10,7 +10,7 @@ from typing import Any
 
 from MedSRLib.errors import InputError
 from MedSRLib.volumes.dicom_frames import FUNCTIONAL_GROUPS, Frame, frames_of, pydicom_without_warnings
-from MedSRLib.volumes.dicom_tags import TAGS
+from MedSRLib.volumes.dicom_tags import TAGS, without_patient
 from MedSRLib.volumes.itk import one_line
 
 _SHORT_UID = 12
@@ -32,7 +32,7 @@ class Series:
     def description(self) -> str:
         """For people: how many images it has, and what the scanner calls it."""
         try:
-            name = self.frames[0].text("SeriesDescription")
+            name = without_patient(self.frames[0].text("SeriesDescription"), self.frames[0].tags).strip()
         except InputError:
             name = ""
         return f"{len(self.frames)} slices, {name or 'no description'}"

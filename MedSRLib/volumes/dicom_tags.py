@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
+PATIENT = ("PatientBirthDate", "PatientID", "PatientName")
 IDENTITY = (
     "AcquisitionContextSequence", "InstanceNumber", "Modality", "PatientOrientation", "SOPClassUID", "SOPInstanceUID",
     "SeriesDescription", "SeriesInstanceUID", "SeriesNumber", "ViewPosition",
@@ -30,4 +34,23 @@ TIMES = (
 )  # fmt: skip
 """Clocks, which differ from slice to slice: the frames of one place are told apart by their order."""
 STEPS = ("FrameTime", "TemporalResolution")
-TAGS = (*IDENTITY, *PLACE, *PIXELS, *KINDS, *STATES, *TIMES, *STEPS)
+TAGS = (*PATIENT, *IDENTITY, *PLACE, *PIXELS, *KINDS, *STATES, *TIMES, *STEPS)
+_SHORTEST_NAME = 3
+
+
+def without_patient(text: str, tags: Any) -> str:
+    """A text, such as a series description, without the words that tell who the patient is.
+
+    Args:
+        text: what is to be shown, or to name a file.
+        tags: a pydicom dataset that holds the attributes of ``PATIENT`` where the file has them.
+    """
+    for name in PATIENT:
+        try:
+            words = re.split(r"[\W_]+", str(tags.get(name) or ""))
+        except Exception:  # pydicom raises much for values that break the rules, which then tell nothing
+            continue
+        for word in words:
+            if len(word) >= _SHORTEST_NAME:
+                text = re.sub(re.escape(word), "", text, flags=re.IGNORECASE)
+    return text
