@@ -19,6 +19,7 @@ from griffe import Docstring, DocstringSectionKind
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 import MedSRLib
 from MedSRLib.commands.main import COMMANDS, build_parser
@@ -27,6 +28,8 @@ from MedSRLib.training.rules import Rule
 
 ROOT = Path(__file__).resolve().parents[1]
 RESOURCES = ROOT / "Resources"
+MOVED = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changes.md", "Resources/Screenshots/": "images/"}
+"""Where on the site lies what lies outside docs/."""
 PICTURES = (*sorted((RESOURCES / "Screenshots").glob("*.png")), ROOT / "MedSR" / "Resources" / "Icons" / "MedSR.png")
 
 
@@ -46,6 +49,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for picture in PICTURES:
         files.append(File.generated(config, f"images/{picture.name}", abs_src_path=str(picture)))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Turns links that leave docs/, as they have to be on GitHub, into the site's own."""
+    up = "../" * page.file.src_uri.count("/")
+    for outside, inside in MOVED.items():
+        markdown = re.sub(rf"\]\((?:\.\./)+{re.escape(outside)}", f"]({up}{inside}", markdown)
+    return markdown
 
 
 def on_post_build(config: MkDocsConfig) -> None:
