@@ -126,7 +126,8 @@ def pixel_spacing(frames: Sequence[Frame], source: Path) -> tuple[tuple[float, f
 def _ultrasound_spacing(frame: Frame) -> np.ndarray | None:
     """Millimetres between rows and columns where all regions of an ultrasound image agree on them."""
     found = set()
-    for region in frame.get("SequenceOfUltrasoundRegions") or []:
+    for item in frame.get("SequenceOfUltrasoundRegions") or []:
+        region = Frame(frame.path, frame.index, item)
         units = (region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection"))
         deltas = (region.get("PhysicalDeltaY"), region.get("PhysicalDeltaX"))
         if units == (_CENTIMETRES, _CENTIMETRES) and all(isinstance(one, float) and one != 0 for one in deltas):

@@ -251,6 +251,7 @@ def _by_nibabel(path: Path) -> tuple[np.ndarray, list[np.ndarray]]:
     if not affines:
         steps = [abs(float(step)) * millimetres or 1.0 for step in header["pixdim"][1:4]]
         affines = [LPS_TO_RAS @ np.diag([*steps, 1.0])]
+    assert header["vox_offset"] or header["magic"].item() == b"ni1", "nibabel takes the header for voxels"
     image = make.from_bytes(raw)
     return np.asarray(image.dataobj).T, affines
 

@@ -29,10 +29,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEGBaseline8Bit
+from scipy.spatial.transform import Rotation
 
 from MedSRLib.commands.main import main
 from MedSRLib.errors import OutputError
-from MedSRLib.volumes.dicom_storage import choose_storage
+from MedSRLib.volumes.dicom_storage import choose_storage, ds
 from MedSRLib.volumes.dicom_writer import series_description
 from MedSRLib.volumes.files import read_volume, write_volume
 from MedSRLib.volumes.geometry import LPS_TO_RAS, upsampled_affine
@@ -276,6 +279,39 @@ class TestGeometry:
         assert (region.RegionLocationMinY0, region.RegionLocationMaxY1) == (2, 25)
         assert (region.PhysicalDeltaX, region.PhysicalDeltaY) == (0.01, 0.015)
 
+    @settings(max_examples=15, deadline=None)
+    @given(
+        st.tuples(*[st.floats(-3, 3)] * 3),
+        st.tuples(*[st.floats(-500, 500)] * 3),
+        st.tuples(st.floats(0.05, 5), st.floats(0.05, 5), st.floats(0.1, 20)),
+        st.floats(-0.4, 0.4),
+        st.tuples(st.integers(1, 3), st.integers(1, 2), st.integers(1, 2)),
+    )
+    def test_any_orientation_and_tilt_comes_back(
+        self,
+        tmp_path_factory: pytest.TempPathFactory,
+        angles: tuple[float, ...],
+        origin: tuple[float, ...],
+        spacing: tuple[float, ...],
+        tilt: float,
+        factors: tuple[int, int, int],
+    ) -> None:
+        folder = tmp_path_factory.mktemp("any")
+        turned = Rotation.from_euler("xyz", angles).as_matrix()
+        step = spacing[2] * (turned[:, 2] + tilt * turned[:, 1])
+        write_series(folder / "in", "MR")
+        for path in (folder / "in").iterdir():
+            one = pydicom.dcmread(path)
+            place = np.array(origin) + (one.InstanceNumber - 1) * step
+            one.ImagePositionPatient = [ds(x) for x in place]
+            one.ImageOrientationPatient = [ds(x) for x in turned[:, :2].T.ravel()]
+            one.PixelSpacing = [ds(spacing[1]), ds(spacing[0])]
+            one.save_as(path)
+        volume, _, _ = derive(folder / "in", folder / "out", factors=factors)
+        again = read_volume(folder / "out")
+        np.testing.assert_array_equal(again.voxels, volume.voxels)
+        np.testing.assert_allclose(again.affine, volume.affine, atol=1e-5)
+
     def test_rows_and_columns_that_are_not_at_right_angles_are_refused(self, tmp_path: Path) -> None:
         write_series(tmp_path / "in", "CT")
         template = Source(tmp_path / "in").template()
@@ -340,6 +376,28 @@ class TestGreyLevels:
         for one in files:
             assert (one.LossyImageCompression, one.LossyImageCompressionRatio) == ("01", 12.5)
             assert one.LossyImageCompressionMethod == "ISO_10918_1"
+
+    def test_a_source_compressed_with_loss_is_said_to_be_also_where_it_does_not_say_so(self, tmp_path: Path) -> None:
+        write_series(tmp_path / "in", "MR")
+        for path in (tmp_path / "in").iterdir():
+            one = pydicom.dcmread(path)
+            one.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+            one.PixelData = encapsulate([b"\xff\xd8 no picture \xff\xd9"])
+            one["PixelData"].VR = "OB"
+            one.save_as(path)
+        template = Source(tmp_path / "in").template()
+        assert template is not None
+        for header in template.headers:
+            assert (header.LossyImageCompression, header.LossyImageCompressionMethod) == ("01", "ISO_10918_1")
+            assert header.LossyImageCompressionRatio >= 1
+
+    def test_a_table_of_values_of_interest_becomes_a_window(self, tmp_path: Path) -> None:
+        table = Dataset()
+        table.LUTDescriptor, table.LUTData = [600, 100, 16], np.arange(600, dtype="<u2").tobytes()
+        write_series(tmp_path / "in", "MR", WindowCenter=None, WindowWidth=None, VOILUTSequence=[table])
+        _, files, _ = derive(tmp_path / "in", tmp_path / "out")
+        assert {(one.WindowCenter, one.WindowWidth) for one in files} == {(400, 600)}
+        assert not any("VOILUTSequence" in one for one in files)
 
     def test_infinite_values_are_refused(self, tmp_path: Path) -> None:
         write_series(tmp_path / "in", "MR")

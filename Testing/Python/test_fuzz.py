@@ -257,6 +257,15 @@ class TestFoundByFuzzing:
         with pytest.raises(InputError, match="IM1"):
             read_sequence(folder)
 
+    def test_a_region_of_ultrasound_that_cannot_be_read_is_named(self, tmp_path: Path) -> None:
+        folder = dicom_objects.write_series(tmp_path, "US")
+        (path,) = folder.iterdir()
+        delta = struct.pack("<HH", 0x0018, 0x602C)
+        assert path.read_bytes().count(delta + b"FD") == 1
+        path.write_bytes(path.read_bytes().replace(delta + b"FD", delta + b"\x46\x7f"))
+        with pytest.raises(InputError, match="PhysicalDeltaX that cannot be read"):
+            read_sequence(folder)
+
     def test_an_attribute_that_claims_more_memory_than_there_is_is_a_damaged_one(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
