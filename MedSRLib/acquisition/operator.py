@@ -7,6 +7,7 @@ each row of a matrix holds the profile's weights at the high-resolution voxel ce
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,6 +17,8 @@ import numpy as np
 
 from MedSRLib.errors import UsageError
 
+FWHM_OVER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
+"""Full width at half maximum of a Gaussian over its standard deviation."""
 Profile = Literal["gaussian", "box", "kspace"]
 PointSpread = float | Literal["kspace"]
 """What may be known of an in-plane point spread: the FWHM of a Gaussian in low-resolution voxels, or that it is the

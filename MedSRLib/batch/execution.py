@@ -8,15 +8,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from MedSRLib import __version__
 from MedSRLib.batch.journal import JOURNAL, SUMMARY, Journal, write_summary
 from MedSRLib.batch.plan import Plan, Task
 from MedSRLib.errors import OutputError
-
-if TYPE_CHECKING:
-    from MedSRLib.enhancement.enhancer import Progress
+from MedSRLib.progress import Cancelled, Progress, part_of
 
 STATES = ("done", "complete", "refused", "failed", "cancelled", "not started")
 """How a study can end; "complete" was done by an earlier run, "refused" too, but of another input."""
@@ -55,7 +53,7 @@ def run_batch(
     workers: int = 1,
     told: Callable[[Task, dict[str, Any]], None] = lambda task, answer: None,
     progress: Progress = lambda fraction, message: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    cancelled: Cancelled = lambda: False,
 ) -> Summary:
     """Enhances every study of a plan; one that fails is recorded, and the rest goes on.
 
@@ -92,7 +90,7 @@ def run_batch(
             journal.write({**_identity(task, plan), "state": "started", "claims": sorted(claims)})
 
         def within(fraction: float, at_work: str) -> None:
-            progress((len(answers) + fraction) / len(plan.tasks), at_work)
+            part_of(progress, len(answers), len(plan.tasks))(fraction, at_work)
 
         for task, sentence in plan.refused:
             answer = {"state": "refused", "error": sentence}

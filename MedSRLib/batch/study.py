@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 from MedSRLib.batch.history import size_of
 from MedSRLib.batch.plan import Settings, Task
 from MedSRLib.enhancement.request import Input
-from MedSRLib.errors import EnhancementCancelled, MedSRError, OutputError, UsageError
+from MedSRLib.errors import EnhancementCancelled, MedSRError, OutputError
 from MedSRLib.volumes.dicom_target import put_folder, require_dicom_target, write_dicom
 from MedSRLib.volumes.files import read_sequence, require_writable, write_volume
 from MedSRLib.volumes.mark import UNCERTAINTY, Mark
 from MedSRLib.volumes.source import Source
 from MedSRLib.volumes.storage import write_atomically
+from MedSRLib.volumes.targets import exists
 
 if TYPE_CHECKING:
     from MedSRLib.progress import Cancelled, Progress
@@ -184,4 +185,4 @@ def _require_free(kind: str, path: Path, task: Task, volume: Volume) -> None:
     elif kind != "report":
         require_writable(path, overwrite=task.replace, protected=[task.study.source])
     elif path.exists() and not task.replace:
-        raise UsageError(f"{path} exists: choose another output folder or allow overwriting (--overwrite)")
+        raise exists(path)

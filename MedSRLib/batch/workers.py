@@ -23,7 +23,7 @@ from MedSRLib.batch.plan import Settings, Task
 from MedSRLib.batch.study import process_study, staging_folder
 
 if TYPE_CHECKING:
-    from MedSRLib.enhancement.enhancer import Progress
+    from MedSRLib.progress import Cancelled, Progress
 
 Outcome = tuple[Task, dict[str, Any]]
 """A task and the answer of ``process_study``."""
@@ -43,7 +43,7 @@ def run_in_processes(
     workers: int,
     started: Callable[[Task], None],
     progress: Progress,
-    cancelled: Callable[[], bool],
+    cancelled: Cancelled,
 ) -> Generator[Outcome, None, None]:
     """Carries tasks out in worker processes, each with its share of the processor's threads.
 

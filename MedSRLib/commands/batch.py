@@ -17,6 +17,7 @@ from MedSRLib.commands.enhance import add_input_options
 from MedSRLib.commands.options import add_options, read_options
 from MedSRLib.commands.progress import progress_bar
 from MedSRLib.errors import EnhancementCancelled, UsageError
+from MedSRLib.progress import Cancelled
 
 if TYPE_CHECKING:
     from MedSRLib.batch.execution import Summary
@@ -214,7 +215,7 @@ def _printable(text: str) -> str:
 
 
 @contextmanager
-def _until_interrupted() -> Iterator[Callable[[], bool]]:
+def _until_interrupted() -> Iterator[Cancelled]:
     """Turns the first Ctrl-C (or SIGTERM) into a flag, so that nothing is broken off in the middle of a write."""
     flag = threading.Event()
 

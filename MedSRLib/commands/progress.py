@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+
+from MedSRLib.progress import Progress
 
 
 @contextmanager
-def progress_bar(name: str) -> Iterator[Callable[[float, str], None]]:
+def progress_bar(name: str) -> Iterator[Progress]:
     """A bar with the time left; yields ``progress(fraction, message)``. It is gone when the work is done.
 
     Args:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from MedSRLib.errors import OutputError, UsageError
+from MedSRLib.errors import UsageError
+from MedSRLib.volumes.targets import require_file_target
 
 
 def require_target(path: Path, suffix: str, *, overwrite: bool, inputs: Sequence[Path]) -> None:
@@ -18,16 +19,9 @@ def require_target(path: Path, suffix: str, *, overwrite: bool, inputs: Sequence
         inputs: files that are never written onto.
 
     Raises:
-        UsageError: the suffix is another one, or the target exists, is a folder or is an input.
-        OutputError: its folder does not exist.
+        UsageError: the suffix is another one, or the target exists, is a folder or is part of an input.
+        OutputError: its folder does not exist or does not let us write.
     """
     if path.suffix.lower() != suffix:
         raise UsageError(f"{path.name} does not end with {suffix}: name the output so")
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder: name a file in it")
-    if path.exists() and any(one.exists() and path.samefile(one) for one in inputs):
-        raise UsageError(f"{path} is an input, which is never overwritten: choose another output")
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists: choose another output or allow overwriting (--overwrite)")
-    if not path.parent.is_dir():
-        raise OutputError(f"the folder {path.parent} does not exist: create it first")
+    require_file_target(path, overwrite=overwrite, protected=inputs)

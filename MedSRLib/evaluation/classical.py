@@ -13,14 +13,13 @@ from scipy import ndimage
 from skimage import exposure, filters
 
 from MedSRLib.acquisition.interpolation import back_project, interpolate
-from MedSRLib.acquisition.operator import AcquisitionModel, along_axis
+from MedSRLib.acquisition.operator import FWHM_OVER_SIGMA, AcquisitionModel, along_axis
 
 Restore = Callable[[np.ndarray, Sequence[int], AcquisitionModel], np.ndarray]
 """``restore(y, high_shape, acquisition)``; most methods need nothing of the acquisition."""
 
 IBP_ITERATIONS = 20
 _LANCZOS_LOBES = 4
-_FWHM_IN_SIGMAS = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 
 def nearest(y: np.ndarray, high_shape: Sequence[int], acquisition: AcquisitionModel) -> np.ndarray:
@@ -55,7 +54,7 @@ def bspline_unsharp(y: np.ndarray, high_shape: Sequence[int], acquisition: Acqui
     """
     widths = (acquisition.slice_thickness, acquisition.in_plane_fwhm, acquisition.in_plane_fwhm)
     factors = np.divide(high_shape, y.shape)
-    sigmas = [f * w / _FWHM_IN_SIGMAS if f > 1 else 0.0 for f, w in zip(factors, widths, strict=True)]
+    sigmas = [f * w / FWHM_OVER_SIGMA if f > 1 else 0.0 for f, w in zip(factors, widths, strict=True)]
     x = interpolate(y.astype(np.float32), high_shape)
     return filters.unsharp_mask(x, radius=sigmas, amount=1.0, preserve_range=True).astype(np.float32, copy=False)
 

@@ -56,7 +56,7 @@ class JobRunner:
     """Owns the worker process. Use it from one thread; the callbacks come from that thread too.
 
     Args:
-        make_transport: ``QProcessTransport`` in Slicer, ``SubprocessTransport`` elsewhere (then call ``poll`` often).
+        make_transport: such as ``QProcessTransport``; where no event loop runs, ``poll`` has to be called often.
         command: what starts a worker; None for this MedSR's own.
         temporary_folder: where job folders are made; None for the system's.
     """

@@ -6,7 +6,7 @@ Several threads read them. Nothing is kept on disk: even hundreds are decoded in
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,16 +14,17 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.errors import EnhancementCancelled, InputError
 from MedSRLib.evaluation.protocol import crop_to_multiple
+from MedSRLib.progress import Cancelled
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.discovery import find_volumes
 from MedSRLib.training.distributed import is_distributed, rank
-from MedSRLib.training.pairs import ISOTROPIC, TrainingVolume
+from MedSRLib.training.pairs import TrainingVolume
+from MedSRLib.training.samplers import SAMPLERS
 from MedSRLib.volumes.checks import is_label_map, require_enhanceable
 from MedSRLib.volumes.dicom_files import find_series
 from MedSRLib.volumes.files import read_sequence
@@ -54,7 +55,7 @@ class TrainingData:
     warnings: tuple[str, ...] = ()
 
 
-def read_data(config: TrainingConfig, folder: Path, cancelled: Callable[[], bool] | None = None) -> TrainingData:
+def read_data(config: TrainingConfig, folder: Path, cancelled: Cancelled | None = None) -> TrainingData:
     """Finds and reads the volumes a configuration names; no volume is in both sets. A terminal is shown a bar.
 
     Args:
@@ -119,18 +120,19 @@ class _Prepare:
 
     def __call__(self, path: Path) -> TrainingVolume | Volume:
         name, config = self._names[path], self._config
+        kind = SAMPLERS[config.task]
         volume = _read_one(path, name)
         with _naming(name):
             require_enhanceable(volume, force=True)
         if is_label_map(volume.voxels):
             raise InputError(f"{name} looks like a label map: leave it out of the data table of the configuration")
         if path in self._held_out:
-            scored = _scored_part(volume, name, config)
+            scored = kind.scored_part(volume, name, config)
             with _naming(name):
                 crop_to_multiple(scored, AcquisitionModel(config.factors))  # said now, not at the first validation
             return scored
         side = config.pairs.patch * config.scale[-1]
-        _require_size(volume, side, name, config.task)
+        _require_size(volume, side, name, fewest_slices=kind.fewest_slices(side))
         return TrainingVolume.of(volume, side, is_stack=path in self._stacks)
 
 
@@ -148,7 +150,7 @@ def _read_one(path: Path, name: str) -> Volume:
     return volumes[0]
 
 
-def _read(paths: Sequence[Path], prepare: _Prepare, cancelled: Callable[[], bool] | None) -> list[Any]:
+def _read(paths: Sequence[Path], prepare: _Prepare, cancelled: Cancelled | None) -> list[Any]:
     """What ``prepare`` makes of every path, in order.
 
     After an error no further file is begun (``map`` sees to it) and those being read are waited for: a thread that is
@@ -178,14 +180,14 @@ def _naming(name: str) -> Iterator[None]:
         raise InputError(f"{name}: {error}") from error
 
 
-def _require_size(volume: Volume, side: int, name: str, task: str) -> None:
+def _require_size(volume: Volume, side: int, name: str, *, fewest_slices: int) -> None:
     """Raises InputError when no patch fits."""
     if min(volume.shape[1:]) < side:
         raise InputError(
             f"{name} has slices of {volume.shape[2]} x {volume.shape[1]} voxels and a patch takes "
             f"{side} x {side}: leave it out or make pairs.patch smaller"
         )
-    if task == "volumetric" and volume.shape[0] < side:
+    if volume.shape[0] < fewest_slices:
         raise InputError(
             f"{name} has {volume.shape[0]} slices and a patch takes {side}: leave it out or make pairs.patch smaller"
         )
@@ -204,25 +206,3 @@ def _modality_warnings(stated: Sequence[str], found: set[str]) -> list[str]:
         mixed = " and ".join(sorted(found))
         return [f"{mixed} are mixed in one model: name them in modalities if that is meant, or train one model each"]
     return []
-
-
-def _scored_part(volume: Volume, name: str, config: TrainingConfig) -> Volume:
-    """The central slices, or for tasks that change k the central cube."""
-    if config.task == "inplane":
-        return volume.with_voxels(_centre(volume.voxels, (config.data.validation_slices, *volume.shape[1:])))
-    cube = _centre(volume.voxels, (config.data.validation_side,) * 3)
-    if config.task == "volumetric":
-        return volume.with_voxels(cube)
-    if max(volume.spacing) > ISOTROPIC * min(volume.spacing):
-        raise InputError(
-            f"{name} in data.validation has voxels of {' x '.join(f'{size:.2f}' for size in volume.spacing)} mm: "
-            f"through-plane models are validated on nearly isotropic volumes, choose another"
-        )
-    # Enhancement makes slices as far apart as the pixels: with an isotropic affine that is the reference's own grid.
-    return volume.with_voxels(cube, np.diag([*[volume.spacing[0]] * 3, 1.0]))
-
-
-def _centre(voxels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    starts = [max(0, (n - wanted) // 2) for n, wanted in zip(voxels.shape, shape, strict=True)]
-    box = tuple(slice(start, start + wanted) for start, wanted in zip(starts, shape, strict=True))
-    return np.ascontiguousarray(voxels[box])

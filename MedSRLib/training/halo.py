@@ -14,7 +14,7 @@ from MedSRLib.models.catalogue import Model
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.pairs import TrainingVolume
 from MedSRLib.training.receptive_field import TOLERANCE, measure_halo
-from MedSRLib.training.samplers import make_sampler
+from MedSRLib.training.samplers import SAMPLERS, make_sampler
 
 _PAIRS = 6
 
@@ -70,7 +70,4 @@ def network_inputs(
 
 def _largest_patch(volume: TrainingVolume, config: TrainingConfig) -> int:
     """In low-resolution voxels; 0 when the task takes no patches of it."""
-    if config.task == "volumetric" and volume.is_stack:
-        return 0
-    any_axis = config.task == "volumetric" or len(volume.planes) > 1
-    return int(min(volume.voxels.shape[0 if any_axis else 1 :])) // config.scale[-1]
+    return SAMPLERS[config.task].largest_patch(volume) // config.scale[-1]

@@ -6,15 +6,9 @@ import numpy as np
 
 from MedSRLib.acquisition.interpolation import back_project, interpolate
 from MedSRLib.acquisition.operator import AcquisitionModel
-from MedSRLib.training.pairs import (
-    DRAWS,
-    FOREGROUND,
-    LEAST_FOREGROUND,
-    Measurement,
-    Pair,
-    PairSampler,
-    TrainingVolume,
-)
+from MedSRLib.training.config import TrainingConfig
+from MedSRLib.training.pairs import Measurement, Pair, PairSampler, TrainingVolume, centre_of
+from MedSRLib.volumes.volume import Volume
 
 SURROUND = 8
 """Low-resolution voxels acquired around a patch and cut away, so that a patch's border is not an image border."""
@@ -22,6 +16,11 @@ SURROUND = 8
 
 class InPlaneSampler(PairSampler):
     """Pairs of the task "inplane": a slice, with its neighbours as the generator sees them."""
+
+    @classmethod
+    def scored_part(cls, volume: Volume, name: str, config: TrainingConfig) -> Volume:
+        """The central slices."""
+        return volume.with_voxels(centre_of(volume.voxels, (config.data.validation_slices, *volume.shape[1:])))
 
     def draw(self) -> Pair:
         """One pair."""
@@ -49,15 +48,16 @@ class InPlaneSampler(PairSampler):
         factor = self._config.factors[0]
         side, surround = pairs.patch * factor, SURROUND * factor
         reach = self._config.slices // 2
-        for _ in range(DRAWS):
+
+        def cut() -> np.ndarray:
             k = random.integers(array.shape[0])
             j, i = (random.integers(max(1, n - side + 1)) for n in array.shape[1:])
             neighbours = np.full(2 * reach + 1, k) if volume.is_stack else np.arange(k - reach, k + reach + 1)
             index = [neighbours, *(np.arange(start - surround, start + side + surround) for start in (j, i))]
             block = array[np.ix_(*(np.clip(n, 0, size - 1) for n, size in zip(index, array.shape, strict=True)))]
-            block = volume.scaling.normalise(block)
-            if np.mean(block[reach] > FOREGROUND) >= LEAST_FOREGROUND:
-                break
+            return volume.scaling.normalise(block)
+
+        block = self._draw_foreground(cut, lambda block: block[reach])
         if random.random() < pairs.neighbour_dropout:
             block = np.repeat(block[reach : reach + 1], len(block), axis=0)
         elif random.random() < 0.5:

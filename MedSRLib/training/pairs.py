@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,9 +17,9 @@ from MedSRLib.training.phantoms import draw_phantom, soften
 from MedSRLib.volumes.intensity import CT_AIR, CT_RANGE, IntensityScaling
 from MedSRLib.volumes.volume import Volume
 
-FOREGROUND = 0.05
-LEAST_FOREGROUND = 0.2
-DRAWS = 10
+_FOREGROUND = 0.05
+_LEAST_FOREGROUND = 0.2
+_DRAWS = 10
 ISOTROPIC = 1.35
 
 
@@ -105,9 +106,14 @@ class PairSampler(ABC):
         config: of the run.
         generator: source of all randomness.
 
+    Attributes:
+        takes_stacks: slices that are no volume serve, too.
+
     Raises:
         InputError: there are no volumes, or one is smaller than a patch.
     """
+
+    takes_stacks: ClassVar[bool] = True
 
     def __init__(self, volumes: Sequence[TrainingVolume], config: TrainingConfig, generator: np.random.Generator):
         if not volumes:
@@ -122,8 +128,47 @@ class PairSampler(ABC):
     def draw(self) -> Pair:
         """One pair."""
 
+    @classmethod
+    @abstractmethod
+    def scored_part(cls, volume: Volume, name: str, config: TrainingConfig) -> Volume:
+        """The middle of a held-out volume that is scored.
+
+        Args:
+            volume: held out.
+            name: of the volume, for messages.
+            config: of the run.
+
+        Raises:
+            InputError: the task cannot be scored on it.
+        """
+
+    @classmethod
+    def fewest_slices(cls, side: int) -> int:
+        """Slices that a volume needs for patches of ``side`` voxels."""
+        return 1
+
+    @classmethod
+    def largest_patch(cls, volume: TrainingVolume) -> int:
+        """Side of the largest patch of a volume, in its voxels; 0 when the task takes none of it."""
+        return int(min(volume.voxels.shape[0 if len(volume.planes) > 1 else 1 :]))
+
     def _choose(self) -> TrainingVolume:
         return self._volumes[self._generator.choice(len(self._volumes), p=self._share)]
+
+    def _draw_foreground(
+        self, draw: Callable[[], np.ndarray], scored: Callable[[np.ndarray], np.ndarray]
+    ) -> np.ndarray:
+        """A block with enough foreground, or the last one drawn where that is hard to find.
+
+        Args:
+            draw: draws one, normalised.
+            scored: the part of it that has to show something.
+        """
+        for _ in range(_DRAWS):
+            block = draw()
+            if np.mean(scored(block) > _FOREGROUND) >= _LEAST_FOREGROUND:
+                break
+        return block
 
     def _vary(self, block: np.ndarray, volume: TrainingVolume, *, along: int, axes: tuple[int, ...]) -> np.ndarray:
         """What other patients and scanners might show.
@@ -166,3 +211,10 @@ class PairSampler(ABC):
                 return (add_quantum(low * CT_RANGE + CT_AIR, sigma * CT_RANGE, random) - CT_AIR) / CT_RANGE
             return add_rician(low, sigma, random)
         return low
+
+
+def centre_of(voxels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The middle of an array, of this shape or as much of it as there is; a copy."""
+    starts = [max(0, (n - wanted) // 2) for n, wanted in zip(voxels.shape, shape, strict=True)]
+    box = tuple(slice(start, start + wanted) for start, wanted in zip(starts, shape, strict=True))
+    return np.ascontiguousarray(voxels[box])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,12 +9,13 @@ from scipy import ndimage
 from skimage.draw import random_shapes
 from skimage.transform import downscale_local_mean
 
+from MedSRLib.acquisition.operator import FWHM_OVER_SIGMA
+
 _FINER = 4
 """Phantoms are drawn so much finer and averaged, so that voxels at an edge hold parts of both materials."""
 _FEWEST, _MOST = 4, 24
 _SMALLEST = 3
 """Side of the smallest shape in voxels."""
-_FWHM_OVER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 
 def draw_phantom(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
@@ -51,5 +51,5 @@ def soften(block: np.ndarray, fwhm: float, axes: Sequence[int]) -> np.ndarray:
         fwhm: full width at half maximum in voxels.
         axes: along which.
     """
-    blurred: np.ndarray = ndimage.gaussian_filter(block, fwhm / _FWHM_OVER_SIGMA, mode="nearest", axes=tuple(axes))
+    blurred: np.ndarray = ndimage.gaussian_filter(block, fwhm / FWHM_OVER_SIGMA, mode="nearest", axes=tuple(axes))
     return blurred

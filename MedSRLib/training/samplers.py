@@ -1,4 +1,4 @@
-"""Which sampler makes the pairs of a task."""
+"""Which sampler makes the pairs of a task. A new one is a file like those imported here, and one line in this list."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ SAMPLERS: dict[str, type[PairSampler]] = {
     "through-plane": ThroughPlaneSampler,
     "volumetric": VolumetricSampler,
 }
+"""By the task's name."""
 
 
 def make_sampler(
@@ -32,6 +33,5 @@ def make_sampler(
     Raises:
         InputError: there are no volumes.
     """
-    if config.task == "volumetric":
-        volumes = [volume for volume in volumes if not volume.is_stack]
-    return SAMPLERS[config.task](volumes, config, generator)
+    kind = SAMPLERS[config.task]
+    return kind([volume for volume in volumes if kind.takes_stacks or not volume.is_stack], config, generator)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from MedSRLib.errors import EnhancementCancelled, MissingPackageError, OutputError, TrainingError, UsageError
+from MedSRLib.progress import Cancelled, Progress
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.distributed import any_process, mean_of_processes, of_every_process, rank, world_size
 from MedSRLib.training.learner import channels_last
@@ -113,8 +114,8 @@ class Stage(ABC):
 
     def run(
         self,
-        progress: Callable[[float, str], None] | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
     ) -> None:
         """Trains to the last iteration; a cancelled run keeps its checkpoint.
 
@@ -267,7 +268,7 @@ class Stage(ABC):
         self._random.bit_generator.state = random[rank()]
         torch.set_rng_state(state["torch_random"].cpu())
         self.history = state["history"]
-        self.skipped = state.get("skipped", 0)
+        self.skipped = state["skipped"]
         self._restore(state)
         if rank() == 0:
             lines = (json.dumps(entry) + "\n" for entry in self.history)

@@ -13,15 +13,10 @@ import torch
 
 from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.enhancement.slabs import base_image, neighbourhoods
-from MedSRLib.training.pairs import (
-    DRAWS,
-    FOREGROUND,
-    LEAST_FOREGROUND,
-    Measurement,
-    Pair,
-    PairSampler,
-    TrainingVolume,
-)
+from MedSRLib.errors import InputError
+from MedSRLib.training.config import TrainingConfig
+from MedSRLib.training.pairs import ISOTROPIC, Measurement, Pair, PairSampler, TrainingVolume, centre_of
+from MedSRLib.volumes.volume import Volume
 
 SURROUND = 4
 """Low-resolution voxels acquired around a patch along the axes that A changes, and cut away."""
@@ -33,6 +28,18 @@ class ThroughPlaneSampler(PairSampler):
     A volume that is nearly isotropic serves with any axis as its slice axis. One of thick slices serves with an axis
     of its sharp planes, each of which is then seen alone (Zhao et al. 2021, SMORE: self super-resolution).
     """
+
+    @classmethod
+    def scored_part(cls, volume: Volume, name: str, config: TrainingConfig) -> Volume:
+        """The central cube of a nearly isotropic volume."""
+        if max(volume.spacing) > ISOTROPIC * min(volume.spacing):
+            raise InputError(
+                f"{name} in data.validation has voxels of {' x '.join(f'{size:.2f}' for size in volume.spacing)} mm: "
+                f"through-plane models are validated on nearly isotropic volumes, choose another"
+            )
+        cube = centre_of(volume.voxels, (config.data.validation_side,) * 3)
+        # Enhancement makes slices as far apart as the pixels: an isotropic affine is the reference's own grid then.
+        return volume.with_voxels(cube, np.diag([*[volume.spacing[0]] * 3, 1.0]))
 
     def draw(self) -> Pair:
         """One pair; rows are along the slice axis."""
@@ -71,15 +78,16 @@ class ThroughPlaneSampler(PairSampler):
         orders = list(permutations(range(3))) if isotropic else [(1, 0, 2), (2, 0, 1)]
         array = volume.voxels.transpose(orders[random.integers(len(orders))])
         alone = not isotropic or random.random() < self._config.pairs.neighbour_dropout
-        for _ in range(DRAWS):
+
+        def cut() -> np.ndarray:
             k, i = (random.integers(array.shape[axis] - patch + 1) for axis in (0, 2))
             j = random.integers(array.shape[1])
             neighbours = np.full(2 * reach + 1, j) if alone else np.arange(j - reach, j + reach + 1)
             index = [np.arange(k - around, k + patch + around), neighbours, np.arange(i, i + patch)]
             block = array[np.ix_(*(np.clip(n, 0, size - 1) for n, size in zip(index, array.shape, strict=True)))]
-            block = volume.scaling.normalise(block)
-            if np.mean(block[around : around + patch, reach] > FOREGROUND) >= LEAST_FOREGROUND:
-                break
+            return volume.scaling.normalise(block)
+
+        block = self._draw_foreground(cut, lambda block: block[around : around + patch, reach])
         block = block[:: random.choice((-1, 1)), :: random.choice((-1, 1)), :: random.choice((-1, 1))]
         return np.ascontiguousarray(self._vary(block, volume, along=1, axes=(0, 1, 2)), np.float32)
 

@@ -9,15 +9,9 @@ import torch
 
 from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.enhancement.slabs import base_image
-from MedSRLib.training.pairs import (
-    DRAWS,
-    FOREGROUND,
-    LEAST_FOREGROUND,
-    Measurement,
-    Pair,
-    PairSampler,
-    TrainingVolume,
-)
+from MedSRLib.training.config import TrainingConfig
+from MedSRLib.training.pairs import Measurement, Pair, PairSampler, TrainingVolume, centre_of
+from MedSRLib.volumes.volume import Volume
 
 SURROUND = 4
 """Low-resolution voxels acquired around a block and cut away."""
@@ -25,6 +19,23 @@ SURROUND = 4
 
 class VolumetricSampler(PairSampler):
     """Pairs of the task "volumetric": blocks that are finer along all three axes."""
+
+    takes_stacks = False
+
+    @classmethod
+    def scored_part(cls, volume: Volume, name: str, config: TrainingConfig) -> Volume:
+        """The central cube."""
+        return volume.with_voxels(centre_of(volume.voxels, (config.data.validation_side,) * 3))
+
+    @classmethod
+    def fewest_slices(cls, side: int) -> int:
+        """As many as a block is deep."""
+        return side
+
+    @classmethod
+    def largest_patch(cls, volume: TrainingVolume) -> int:
+        """A cube; none of a stack."""
+        return 0 if volume.is_stack else int(min(volume.voxels.shape))
 
     def draw(self) -> Pair:
         """One pair of blocks."""
@@ -58,14 +69,15 @@ class VolumetricSampler(PairSampler):
         side, around = self._config.pairs.patch * factor, SURROUND * factor
         orders = list(permutations(range(3))) if len(volume.planes) == 3 else [(0, 1, 2), (0, 2, 1)]
         array = volume.voxels.transpose(orders[random.integers(len(orders))])
-        for _ in range(DRAWS):
+
+        def cut() -> np.ndarray:
             starts = [random.integers(size - side + 1) for size in array.shape]
             index = [
                 np.clip(np.arange(start - around, start + side + around), 0, size - 1)
                 for start, size in zip(starts, array.shape, strict=True)
             ]
-            block = volume.scaling.normalise(array[np.ix_(*index)])
-            if np.mean(block > FOREGROUND) >= LEAST_FOREGROUND:
-                break
+            return volume.scaling.normalise(array[np.ix_(*index)])
+
+        block = self._draw_foreground(cut, lambda block: block)
         block = block[:: random.choice((-1, 1)), :: random.choice((-1, 1)), :: random.choice((-1, 1))]
         return np.ascontiguousarray(self._vary(block, volume, along=0, axes=(0, 1, 2)), np.float32)

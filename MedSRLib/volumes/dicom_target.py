@@ -13,6 +13,7 @@ from MedSRLib.errors import OutputError, UsageError
 from MedSRLib.volumes.dicom_template import Template, is_derived
 from MedSRLib.volumes.dicom_writer import require_holdable, write_slices
 from MedSRLib.volumes.mark import Mark
+from MedSRLib.volumes.targets import exists, require_folder_of
 from MedSRLib.volumes.volume import Volume
 
 SUFFIX = ".dcm"
@@ -48,13 +49,10 @@ def require_dicom_target(
         raise UsageError(f"{path.name} is one file, and the result has {volume.shape[0]} slices: name a folder")
     if path.is_symlink() or (path.exists() and not _is_empty_folder(path)):
         if not overwrite:
-            raise UsageError(f"{path} exists: choose another output or allow overwriting (--overwrite)")
+            raise exists(path)
         if not _is_earlier_result(path):
             raise UsageError(f"{path} holds more than a series that MedSR made, which is never replaced: name another")
-    if not path.parent.is_dir():
-        raise OutputError(f"the folder {path.parent} does not exist: create it first")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"the folder {path.parent} may not be written to: choose another one")
+    require_folder_of(path)
     require_holdable(volume)
 
 

@@ -20,6 +20,7 @@ from MedSRLib.volumes.dicom_template import Template
 from MedSRLib.volumes.itk import METAIMAGE, NIFTI, one_line, write_image
 from MedSRLib.volumes.mark import Mark
 from MedSRLib.volumes.sequence import VolumeSequence
+from MedSRLib.volumes.targets import require_file_target
 from MedSRLib.volumes.volume import Volume
 from MedSRLib.volumes.voxel_types import exact_for_files
 
@@ -183,16 +184,7 @@ def require_writable(
     if suffix == ".mhd" and not _is_unicode(path.name):
         raise UsageError(f"the name of {path} has bytes that are no UTF-8, which a .mhd cannot hold: write it as .mha")
     for target in targets:
-        if any(_touches(target, Path(other)) for other in protected):
-            raise UsageError(f"{target} is part of the input, which is never overwritten: choose another output")
-        if target.is_dir():
-            raise UsageError(f"{target} is a folder: name a file in it")
-        if target.exists() and not overwrite:
-            raise UsageError(f"{target} exists: choose another output or allow overwriting (--overwrite)")
-    if not path.parent.is_dir():
-        raise OutputError(f"the folder {path.parent} does not exist: create it first")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"the folder {path.parent} may not be written to: choose another one")
+        require_file_target(target, overwrite=overwrite, protected=protected)
     if volume is not None and suffix in NIFTI and _is_sheared(volume.affine):
         raise OutputError(
             f"NIfTI files cannot keep the sheared axes of this volume: write {path.name} as .nrrd or .mha"
@@ -263,18 +255,6 @@ def _is_sheared(affine: np.ndarray) -> bool:
     """Whether two axes are off the right angle by more (cosine) than ITK's own NIfTI reader lets pass."""
     directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     return bool(np.abs(directions.T @ directions - np.eye(3)).max() > _SHEAR)
-
-
-def _touches(target: Path, protected: Path) -> bool:
-    """Whether writing ``target`` would change a protected file, a folder, or the data file of a protected header."""
-    if protected.is_dir():
-        return target.resolve().is_relative_to(protected.resolve())
-    if target.exists() and protected.exists() and target.samefile(protected):
-        return True
-    if protected.suffix.lower() in (".mhd", ".nhdr") and protected.is_file():
-        header = protected.read_bytes()[: 2**16]
-        return target.parent.resolve() == protected.parent.resolve() and target.name.encode() in header
-    return False
 
 
 def _require_space(path: Path, size: int) -> None:

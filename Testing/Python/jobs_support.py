@@ -12,11 +12,11 @@ from typing import Any
 import fake_qt
 import numpy as np
 from reports import report_of
+from subprocess_transport import SubprocessTransport
 
 from MedSRLib.enhancement.request import Input, Options
 from MedSRLib.jobs.job import Callbacks, Job
 from MedSRLib.jobs.runner import JobRunner
-from MedSRLib.jobs.transport import SubprocessTransport
 from MedSRLib.panel.qprocess import QProcessTransport
 from MedSRLib.volumes.volume import Volume
 
