@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from MedSRLib.commands.cost import keep_cost, say_cost
 from MedSRLib.commands.options import add_options, read_options
 from MedSRLib.commands.progress import progress_bar
 from MedSRLib.commands.targets import require_target
@@ -94,15 +95,18 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.report is not None:
         require_target(arguments.report, ".json", overwrite=arguments.overwrite, inputs=[arguments.input])
 
+    from MedSRLib.enhancement.devices import resolve_device
     from MedSRLib.enhancement.enhancer import enhance_all
     from MedSRLib.enhancement.frames import join_frames
+    from MedSRLib.models.catalogue import resolve_model
 
     options = read_options(arguments, uncertainty=arguments.uncertainty is not None)
+    model = resolve_model(arguments.model, resolve_device(options.device).type)
+    expected = say_cost(sequence, model, options, arguments.roi)
+    inputs = [Input(volume, arguments.roi) for volume in sequence.volumes]
     with progress_bar("medsr") as progress:
-        results = enhance_all(
-            [Input(volume, arguments.roi) for volume in sequence.volumes], arguments.model, options, progress=progress
-        )
-        enhanced = join_frames(sequence, results)
+        enhanced = join_frames(sequence, enhance_all(inputs, model, options, progress=progress))
+    keep_cost(expected, enhanced.report)
     fidelity = replace(enhanced.report, warnings=(*source.warnings(), *enhanced.report.warnings))
     report = {"input": str(arguments.input), "output": str(arguments.output), **described, **fidelity.to_json()}
     wanted = [(enhanced.sequence, arguments.output, Mark.of(report))]

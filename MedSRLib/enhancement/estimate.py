@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +58,11 @@ class Estimate:
     multiplications: float
     seconds: float | None
     basis: str
+
+    def of_frames(self, count: int) -> Estimate:
+        """The same for as many frames, one after another; shape and memory are those of one."""
+        seconds = None if self.seconds is None else count * self.seconds
+        return replace(self, multiplications=count * self.multiplications, seconds=seconds)
 
     def line(self) -> str:
         """One line for people; the size in the order i x j x k, as Slicer shows it."""

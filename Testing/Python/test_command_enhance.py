@@ -285,6 +285,22 @@ def test_a_full_disk(
     fails(capsys, [volume_file, tmp_path / "out.nrrd", "--model", "tiny-x2"], 3, "No space left on device")
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_is_told_what_to_expect_before_anything_runs(
+    volume_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    terminal: bool,
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert main(["enhance", str(volume_file), str(tmp_path / "out.nrrd"), "--model", "tiny-x2", "--device", "cpu"]) == 0
+    said = capsys.readouterr().err
+    assert ("medsr: 36 x 42 x 5 voxels, about" in said) == terminal
+    assert ("of memory, about" in said) == terminal
+
+
 def test_wrong_usage_ends_with_two(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["enhance", "only-an-input.nii.gz"])
