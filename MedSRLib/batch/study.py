@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from MedSRLib.batch.history import size_of
 from MedSRLib.batch.plan import Settings, Task
 from MedSRLib.enhancement.request import Input
-from MedSRLib.errors import EnhancementCancelled, MedSRError, OutputError
+from MedSRLib.errors import EnhancementCancelled, MedSRError, OutputError, UsageError
 from MedSRLib.volumes.dicom_target import put_folder, require_dicom_target, write_dicom
 from MedSRLib.volumes.files import read_sequence, require_writable, write_volume
 from MedSRLib.volumes.mark import UNCERTAINTY, Mark
