@@ -29,6 +29,7 @@ if not (_HOME / "MedSRLib").is_dir():
 from MedSRLib.panel.about import acknowledgement_text, help_text  # noqa: E402
 from MedSRLib.panel.advanced import PointSpreadKind  # noqa: E402
 from MedSRLib.panel.improvement import Improvement  # noqa: E402
+from MedSRLib.panel.modality import Modality  # noqa: E402
 from MedSRLib.panel.run_controls import ProcessingState, RunControls  # noqa: E402
 
 
@@ -62,6 +63,7 @@ class MedSRParameterNode:
     improvement - what to improve
     allFrames - if the input is a frame of a sequence, enhance all frames
     model - name of a model, or "auto"
+    modality - what the scanner measured
     fidelity - 1 faithful, 0 pleasing, for models that offer both
     consistency - project the result onto volumes that agree with the input
     uncertainty - make an uncertainty map, too
@@ -77,6 +79,7 @@ class MedSRParameterNode:
     improvement: Improvement = Improvement.SharperX2
     allFrames: bool = False
     model: str = "auto"
+    modality: Modality = Modality.Automatic
     fidelity: Annotated[float, WithinRange(0, 1)] = 1.0
     consistency: bool = True
     uncertainty: bool = False
@@ -96,12 +99,13 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
-        self._observedRegion = None
 
     def setup(self) -> None:
         """Called when the user opens the module for the first time."""
         from MedSRLib.panel.assessment import Assessment
+        from MedSRLib.panel.before_after import BeforeAfter
         from MedSRLib.panel.choosers import DeviceChooser, ModelChooser
+        from MedSRLib.panel.regions import RegionTools
         from MedSRLib.panel.trust import TrustSection
 
         ScriptedLoadableModuleWidget.setup(self)
@@ -111,18 +115,17 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = MedSRLogic()
         self.run = RunControls(self.ui)
-        self.models = ModelChooser(self.ui.improvementComboBox, self.ui.modelComboBox)
+        self.models = ModelChooser(self.ui.improvementComboBox, self.ui.modelComboBox, lambda: self._parameterNode)
         self.devices = DeviceChooser(self.ui.deviceComboBox, self._checkCanApply)
         self.assessment = Assessment(self.ui, self.models, self.devices)
         self.trust = TrustSection(self.ui)
+        self.beforeAfter = BeforeAfter(self.ui)
+        self.regions = RegionTools(self.ui, lambda: self._parameterNode, self._checkCanApply)
 
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
         self.ui.enhanceButton.connect("clicked(bool)", self.onEnhanceButton)
-        self.ui.improvementComboBox.connect("activated(int)", self.onImprovementActivated)
-        self.ui.modelComboBox.connect("activated(int)", self.onModelActivated)
-        self.ui.deviceComboBox.connect("activated(int)", self.onDeviceActivated)
         self.ui.advancedCollapsibleButton.connect("contentsCollapsed(bool)", self.onAdvancedCollapsed)
 
         self.assessment.refresh()
@@ -133,6 +136,7 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.logic is not None:
             self.logic.close()
             self.devices.close()
+            self.beforeAfter.close()
         self.removeObservers()
 
     def enter(self) -> None:
@@ -149,6 +153,7 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic.close()
         self.setParameterNode(None)
         self.trust.forget()
+        self.beforeAfter.offer(None)
         self.setProcessingState(ProcessingState.Idle)
 
     def onSceneEndClose(self, caller: Any, event: Any) -> None:
@@ -173,7 +178,7 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setParameterNode(self, inputParameterNode: MedSRParameterNode | None) -> None:
         """Observes a parameter node and connects it with the widgets."""
         self._stopFollowing()
-        self._observeRegion(None)
+        self.regions.follow(None)
         self._parameterNode = inputParameterNode
         if self._parameterNode:
             self._parameterNodeGuiTag = self._parameterNode.connectGui(self.ui)
@@ -202,33 +207,11 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Brings up to date what follows from the parameters: texts, choices, what can be clicked."""
         reason = _("Open the module again")
         if self._parameterNode:
-            self._observeRegion(self._parameterNode.region)
-            self.trust.show(self._parameterNode.resultVolume)
+            self.trust.show(self._parameterNode.resultVolume, working=self._state is not ProcessingState.Idle)
+            self.beforeAfter.offer(self._parameterNode.resultVolume)
+            self.regions.offer(self._parameterNode)
             reason = self.assessment.show(self._parameterNode)
         self.run.allow(reason)
-
-    def _observeRegion(self, region: Any) -> None:
-        """The estimate follows the box while it is drawn."""
-        if region is self._observedRegion:
-            return
-        if self._observedRegion is not None:
-            self.removeObserver(self._observedRegion, vtk.vtkCommand.ModifiedEvent, self._checkCanApply)
-        if region is not None:
-            self.addObserver(region, vtk.vtkCommand.ModifiedEvent, self._checkCanApply)
-        self._observedRegion = region
-
-    def onImprovementActivated(self, index: int) -> None:
-        """Called when the user chooses what to improve: a model that was chosen before is for something else."""
-        self._parameterNode.model = "auto"
-
-    def onModelActivated(self, index: int) -> None:
-        """Called when the user chooses a model."""
-        self._parameterNode.model = self.ui.modelComboBox.itemData(index)
-
-    def onDeviceActivated(self, index: int) -> None:
-        """Called when the user chooses a device."""
-        self.devices.keep()
-        self._checkCanApply()
 
     def onAdvancedCollapsed(self, collapsed: bool) -> None:
         """Called when the Advanced section is opened or closed; the devices' names are not known before that."""
@@ -238,14 +221,19 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onEnhanceButton(self, checked: bool = False) -> None:
         """Starts, or cancels what is running."""
         from MedSRLib.errors import MedSRError
+        from MedSRLib.panel.packages import InstallationDeclined
 
         if self._state is ProcessingState.Running:
+            if self.run.just_started():
+                return
             self.setProcessingState(ProcessingState.Cancelling, _("Cancelling"))
             self.logic.cancel()
             return
         with slicer.util.tryWithErrorDisplay(_("The enhancement could not be started."), waitCursor=False):
             try:
                 self._start()
+            except InstallationDeclined:
+                self.setProcessingState(ProcessingState.Idle, _("Nothing was installed, nothing was done"))
             except (MedSRError, ValueError) as error:
                 self.onError(str(error))
             except BaseException:
@@ -254,6 +242,10 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _start(self) -> None:
         """Installs what is missing and hands the job to the logic, which reports to this widget."""
+        from MedSRLib.panel.overwriting import may_overwrite
+
+        if not may_overwrite(self._parameterNode.outputVolume):
+            return
         if self.assessment.missing:
             self.setProcessingState(ProcessingState.Installing, _("Installing packages"))
             self.logic.installPackages(prompt=slicer.util.mainWindow() is not None)
@@ -268,6 +260,7 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             node.outputVolume,
             self.assessment.model,
             region=node.region,
+            modality=node.modality.value,
             waitForCompletion=False,
             listener=self,
             **self.assessment.options.to_json(),
@@ -283,10 +276,12 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         self.setProcessingState(ProcessingState.Idle, _("Done: {name}").format(name=output.GetName()))
         shown = shown_volume(output)
-        self.trust.put_in_views(shown, shown.GetNodeReference("MedSR.Source") if shown else None)
         if shown:
             self.assessment.learn(shown.GetAttribute("MedSR.Report"))
+            self.regions.outline(self._parameterNode.region)
             self._parameterNode.resultVolume = shown
+            where = self.trust.put_in_views(shown, shown.GetNodeReference("MedSR.Source"))
+            self.ui.statusLabel.text = _("Done: {name}, {where}").format(name=output.GetName(), where=where)
 
     def onError(self, sentence: str, log: str = "") -> None:
         """Called when the job has failed; the scene is as it was."""
@@ -325,6 +320,7 @@ class MedSRLogic(ScriptedLoadableModuleLogic):
         model: str = "auto",
         *,
         region: Any = None,
+        modality: str | None = None,
         progress: Callable[[float, str], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
         waitForCompletion: bool = True,
@@ -337,6 +333,7 @@ class MedSRLogic(ScriptedLoadableModuleLogic):
         :param outputVolume: volume node to overwrite; None for a new one
         :param model: name of an installed model, folder of a model, or "auto"
         :param region: ROI node, to enhance what lies in its box; None for all of it
+        :param modality: "CT", "MR", "US", "XR" or "other"; None for what the scene says, else a guess, which is told
         :param progress: called with a fraction 0..1 and a message (while waiting)
         :param cancelled: asked at every tile; true raises EnhancementCancelled (while waiting)
         :param waitForCompletion: compute here and return the result. If false, compute in another process and return
@@ -353,12 +350,12 @@ class MedSRLogic(ScriptedLoadableModuleLogic):
 
         try:
             if not waitForCompletion:
-                self._backgroundJobs().start(inputVolume, outputVolume, model, region, options, listener)
+                self._backgroundJobs().start(inputVolume, outputVolume, model, region, modality, options, listener)
                 return None
             require_packages()
             from MedSRLib.scene.process import process
 
-            told = {"roi_node": region, "progress": progress, "cancelled": cancelled}
+            told = {"roi_node": region, "modality": modality, "progress": progress, "cancelled": cancelled}
             return process(inputVolume, outputVolume, model, **told, **options)
         except (InputError, ModelError, UsageError) as error:
             raise ValueError(str(error)) from error

@@ -25,7 +25,7 @@ from PySide6.QtUiTools import QUiLoader
 from PySide6.QtWidgets import QApplication, QComboBox, QDoubleSpinBox, QFrame, QHBoxLayout, QSlider, QWidget
 
 SAMPLE = ROOT / "Resources" / "SampleData" / "mr_t1_head_1.5mm.nrrd"
-WIDTH, HEADER = 420, 24
+WIDTH, HEADER = 360, 24
 
 
 class CollapsibleButton(QFrame):
@@ -94,7 +94,8 @@ def panel_texts() -> dict[str, str]:
     from MedSRLib.enhancement.estimate import estimate
     from MedSRLib.models.catalogue import find_model
     from MedSRLib.panel.improvement import Improvement
-    from MedSRLib.panel.trust import report_table
+    from MedSRLib.panel.modality import Modality
+    from MedSRLib.panel.verdict import report_table, verdict_html
 
     volume = MedSRLib.read_volume(SAMPLE, modality="MR")
     model = find_model("inplane-x2-lite")
@@ -107,7 +108,9 @@ def panel_texts() -> dict[str, str]:
         "improvementComboBox": Improvement.SharperX2.label(),
         "explanationLabel": Improvement.SharperX2.explanation(),
         "estimateLabel": expected.line(),
-        "statusLabel": "Done: MedSR head, 1_5 mm MedSR x2",
+        "statusLabel": "Done: MedSR head, 1_5 mm MedSR x2, shown in Red, Green, Yellow",
+        "verdictLabel": verdict_html("MedSR head, 1_5 mm MedSR x2", enhanced.report),
+        "modalityComboBox": Modality.Automatic.label(),
         "modelComboBox": "Automatic",
         "deviceComboBox": "Automatic",
         "reportLabel": report_table(enhanced.report),
@@ -130,8 +133,9 @@ def main() -> int:
             widget.addItem(text)
         elif text is not None:
             widget.setText(text)
-    for name in ("progressBar", "packagesLabel", "allFramesCheckBox"):
+    for name in ("progressBar", "packagesLabel", "extensionsButton", "allFramesCheckBox"):
         panel.findChild(QWidget, name).hide()
+    panel.findChild(QWidget, "verdictLabel").show()
     for name in ("enhanceButton", "compareButton"):
         panel.findChild(QWidget, name).setEnabled(True)
     panel.setFixedWidth(WIDTH)

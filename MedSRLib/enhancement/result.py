@@ -67,6 +67,7 @@ class FidelityReport:
         tiles_skipped: constant ones, answered from memory.
         seconds: that it took.
         uncertain_share_percent: of the voxels, those whose spread is above 2 % of the range; None without a map.
+        slice_thickness_source: "DICOM" or "assumed"; None where the caller did not say.
         frames: the names and figures of each frame, where this is the report of several.
         notice: for everybody.
         version: of MedSR.
@@ -96,6 +97,7 @@ class FidelityReport:
     tiles_skipped: int
     seconds: float
     uncertain_share_percent: float | None = None
+    slice_thickness_source: str | None = None
     frames: tuple[dict[str, Any], ...] = ()
     notice: str = NOTICE
     version: str = __version__

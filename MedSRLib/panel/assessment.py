@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from slicer import util
 from slicer.i18n import tr as _
 
 from MedSRLib.enhancement.estimate import Estimate, remember_speed
@@ -14,7 +15,7 @@ from MedSRLib.errors import MedSRError
 from MedSRLib.models.installed import manifest_for
 from MedSRLib.panel.advanced import AdvancedSection
 from MedSRLib.panel.choosers import DeviceChooser, ModelChooser
-from MedSRLib.panel.packages import missing_packages
+from MedSRLib.panel.packages import missing_packages, needs_extension
 from MedSRLib.panel.preview import preview
 from MedSRLib.scene.browsing import sequence_of
 
@@ -36,11 +37,16 @@ class Assessment:
         self._models = models
         self._devices = devices
         self._advanced = AdvancedSection(ui)
+        ui.extensionsButton.connect("clicked(bool)", self.open_extensions_manager)
         self.missing: list[str] = []
         self.model: str | None = None
         self.options = USUAL
         self.sequence: Any = None
         self.estimate: Estimate | None = None
+
+    def open_extensions_manager(self, checked: bool = False) -> None:
+        """Opens the Extensions Manager, where the PyTorch extension is."""
+        util.mainWindow().on_ViewExtensionsManagerAction_triggered()
 
     def refresh(self) -> None:
         """Looks again for models and packages; none is loaded."""
@@ -61,14 +67,19 @@ class Assessment:
         volume = parameters.inputVolume
         self.sequence = None if volume is None else sequence_of(volume)
         ui.allFramesCheckBox.visible = self.sequence is not None
-        ui.packagesLabel.visible = bool(self.missing)
-        ui.packagesLabel.text = _("Enhance will first install: {packages}").format(packages=", ".join(self.missing))
         self.estimate, reason = None, ""
+        blocked = needs_extension(self.missing)
+        ui.packagesLabel.visible = bool(self.missing) and not blocked
+        ui.packagesLabel.text = _("Enhance will first install: {packages}").format(packages=", ".join(self.missing))
+        ui.extensionsButton.visible = blocked
         self.model = self._models.show(parameters.improvement, parameters.model)
         try:
             self.estimate = self._estimate(parameters)
         except MedSRError as error:
             reason = str(error)
+        if blocked:
+            self.estimate = None
+            reason = _("PyTorch is missing: install the PyTorch extension from the Extensions Manager, and start again")
         ui.estimateLabel.text = reason if self.estimate is None else self.estimate.line()
         return reason
 

@@ -42,6 +42,7 @@ class BackgroundJobs:
         output_node: Any,
         model: str,
         roi_node: Any,
+        modality: str | None,
         options: Mapping[str, Any],
         listener: JobListener,
     ) -> None:
@@ -52,6 +53,7 @@ class BackgroundJobs:
             output_node: vtkMRMLScalarVolumeNode to write into, or None for a new node.
             model: as for ``enhance``.
             roi_node: vtkMRMLMarkupsROINode, or None for all of it.
+            modality: one of ``MODALITIES``, or None for what the scene says, else a guess.
             options: of ``Options``, by name.
             listener: told how it goes.
 
@@ -61,7 +63,7 @@ class BackgroundJobs:
         from MedSRLib.scene.request import request_of
 
         asked = Options.from_json(options)
-        request = request_of(input_node, output_node, asked, roi_node=roi_node)
+        request = request_of(input_node, output_node, asked, roi_node=roi_node, modality=modality)
         callbacks = Callbacks(
             listener.onProgress,
             lambda results: _finish(lambda: request.place(results), listener),

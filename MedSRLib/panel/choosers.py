@@ -29,13 +29,24 @@ class ModelChooser:
     Args:
         improvement_box: QComboBox whose items the parameter node fills, in the order of ``Improvement``.
         model_box: QComboBox.
+        parameters: gives the MedSRParameterNode, which holds what is chosen.
     """
 
-    def __init__(self, improvement_box: Any, model_box: Any) -> None:
+    def __init__(self, improvement_box: Any, model_box: Any, parameters: Callable[[], Any]) -> None:
         self._improvement_box = improvement_box
         self._model_box = model_box
         self._installed = Installed((), ())
         self._shown: tuple[Improvement, str] | None = None
+        self._parameters = parameters
+        improvement_box.connect("activated(int)", self._improvement_chosen)
+        model_box.connect("activated(int)", self._model_chosen)
+
+    def _improvement_chosen(self, index: int) -> None:
+        """A model that was chosen before is for something else."""
+        self._parameters().model = AUTO
+
+    def _model_chosen(self, index: int) -> None:
+        self._parameters().model = self._model_box.itemData(index)
 
     def refresh(self) -> None:
         """Looks again for what is installed."""
@@ -88,7 +99,7 @@ class DeviceChooser:
 
     Args:
         box: QComboBox.
-        on_changed: called when the names have become known.
+        on_changed: called when another one is chosen, and when the names have become known.
     """
 
     def __init__(self, box: Any, on_changed: Callable[[], None]) -> None:
@@ -97,6 +108,11 @@ class DeviceChooser:
         self._query: DeviceQuery | None = None
         self._labels: dict[str, str] = {}
         self._fill([("cpu", _CPU)])
+        box.connect("activated(int)", self._chosen)
+
+    def _chosen(self, index: int) -> None:
+        self.keep()
+        self._on_changed()
 
     @property
     def name(self) -> str:

@@ -23,6 +23,10 @@ from MedSRLib.jobs.transport import python_executable
 from MedSRLib.models.catalogue import resources_folder
 
 
+class InstallationDeclined(MissingPackageError):
+    """The user did not want packages to be installed: nothing went wrong."""
+
+
 def torch_requirement(platform: str) -> str:
     """What is asked of torch on a platform as ``sys.platform`` names it.
 
@@ -74,6 +78,15 @@ def require_packages() -> None:
         )
 
 
+def needs_extension(missing: Sequence[str]) -> bool:
+    """Whether torch is missing and the PyTorch extension, which installs it, is not there either.
+
+    Args:
+        missing: from ``missing_packages``.
+    """
+    return TORCH in missing and importlib.util.find_spec("PyTorchUtils") is None
+
+
 def ensure_packages(path: Path | None = None, *, prompt: bool) -> None:
     """Installs what is missing; does nothing, and needs no network, when nothing is. Slicer's main thread only.
 
@@ -82,8 +95,8 @@ def ensure_packages(path: Path | None = None, *, prompt: bool) -> None:
         prompt: ask the user first; False where nobody sits before a main window.
 
     Raises:
-        MissingPackageError: the user declined, or installing failed; it holds the end of pip's log and the command
-            that tries it again.
+        InstallationDeclined: the user declined.
+        MissingPackageError: installing failed; it holds the end of pip's log and the command that tries it again.
     """
     path = path or requirements_file()
     missing = missing_packages(path)
@@ -154,7 +167,7 @@ def _explained(requirements: Sequence[str]) -> Iterator[None]:
         with contextlib.redirect_stdout(log):
             yield
     except RuntimeError as error:
-        raise MissingPackageError(
+        raise InstallationDeclined(
             f"{_names(requirements)} was not installed: agree when MedSR asks, or run {_command(requirements)} "
             "in a terminal"
         ) from error

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import enum
+import time
 from typing import Any
 
 from slicer.i18n import tr as _
 
 from MedSRLib.enhancement.estimate import duration
+
+_DOUBLE_CLICK_SECONDS = 0.5
 
 
 class ProcessingState(enum.Enum):
@@ -29,6 +32,11 @@ class RunControls:
     def __init__(self, ui: Any) -> None:
         self.ui = ui
         self.state = ProcessingState.Idle
+        self._began = 0.0
+
+    def just_started(self) -> bool:
+        """Whether a click belongs to the one that started the run, although the button says Cancel by now."""
+        return time.monotonic() - self._began < _DOUBLE_CLICK_SECONDS
 
     def show(self, state: ProcessingState, status: str = "") -> None:
         """Another state begins.
@@ -37,6 +45,8 @@ class RunControls:
             state: what goes on now.
             status: for people; nothing for nothing to say.
         """
+        if state is ProcessingState.Running and self.state is not state:
+            self._began = time.monotonic()
         self.state = state
         working = state is not ProcessingState.Idle
         self.ui.enhanceButton.text = _("Cancel") if working else _("Enhance")

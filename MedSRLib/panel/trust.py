@@ -1,24 +1,30 @@
-"""The panel's Trust section: the fidelity report, the views to judge a result in, and the way back."""
+"""The verdict on a result, the Trust section with its report, the views to judge it in, and the way back."""
 
 from __future__ import annotations
 
 import html
 import json
+from collections.abc import Sequence
 from typing import Any
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
 from MedSRLib.enhancement.result import FidelityReport
 from MedSRLib.errors import InputError, MedSRError
+from MedSRLib.panel.verdict import report_table, verdict_html
 
 _REPORT = "MedSR.Report"
 _SOURCE = "MedSR.Source"
-"""Attribute and node reference of a result, written by ``MedSRLib.scene.output``, whose import takes a while."""
+_UNCERTAINTY = "MedSR.Uncertainty"
+"""Attribute and node references of a result, written by ``MedSRLib.scene.output``, whose import takes a while."""
+_UPPER_EDGE = 7
+"""vtkCornerAnnotation::UpperEdge, which Slicer's own annotations leave free."""
 
 
 class TrustSection:
-    """Shows a result's report, and shows the result.
+    """Shows a result, and how far to trust it.
 
     Args:
         ui: the panel's widgets by name.
@@ -28,62 +34,94 @@ class TrustSection:
         self.ui = ui
         self._result: Any = None
         self._views_before: Any = None
-        self.ui.compareButton.connect("clicked(bool)", self.on_compare)
-        self.ui.restoreButton.connect("clicked(bool)", self.on_restore)
+        ui.compareButton.connect("clicked(bool)", self.on_compare)
+        ui.restoreButton.connect("clicked(bool)", self.on_restore)
+        ui.verdictLabel.connect("linkActivated(QString)", self.on_details)
 
     def on_compare(self, checked: bool = False) -> None:
         """Shows input, result and difference in linked views."""
         with slicer.util.tryWithErrorDisplay(_("The volumes cannot be compared."), waitCursor=True):
-            self.compare()
+            try:
+                self.compare()
+            except MedSRError as error:
+                slicer.util.errorDisplay(str(error))
 
     def on_restore(self, checked: bool = False) -> None:
         """Makes the slice views as they were before the result came."""
         with slicer.util.tryWithErrorDisplay(_("The views cannot be restored."), waitCursor=False):
             self.restore(slicer.mrmlScene)
 
-    def show(self, result: Any) -> None:
-        """Shows the report of a result.
+    def on_details(self, link: str = "") -> None:
+        """Unfolds the report that the verdict is about."""
+        self.ui.trustCollapsibleButton.collapsed = False
+
+    def show(self, result: Any, *, working: bool = False) -> None:
+        """Shows the verdict on a result, and its report.
 
         Args:
             result: vtkMRMLScalarVolumeNode, or None.
+            working: something goes on, beside which an old verdict would be misread.
         """
         self._result = result
         text = result.GetAttribute(_REPORT) if result is not None else None
-        self.ui.reportLabel.text = _report_text(text) if text else _("No result yet.")
-        self.ui.compareButton.enabled = bool(text) and result.GetNodeReference(_SOURCE) is not None
-        self.ui.restoreButton.enabled = self._views_before is not None
+        report, problem = _read(text)
+        ui = self.ui
+        ui.verdictLabel.visible = report is not None and not working
+        ui.verdictLabel.text = "" if report is None else verdict_html(result.GetName(), report)
+        ui.reportLabel.text = report_table(report) if report is not None else problem or _("No result yet.")
+        ui.compareButton.enabled = bool(text) and result.GetNodeReference(_SOURCE) is not None
+        ui.restoreButton.enabled = self._views_before is not None
 
     def forget(self) -> None:
         """The scene is closed: there is nothing to go back to."""
         self._views_before = None
         self.show(None)
 
-    def put_in_views(self, result: Any, source: Any) -> None:
-        """Shows a new result where its input is shown.
+    def put_in_views(self, result: Any, source: Any) -> str:
+        """Shows a new result: beside its input where they are compared, in its input's place elsewhere.
+
+        Where no view shows the input, or it is gone, the result goes to all views of the layout.
 
         Args:
-            result: vtkMRMLScalarVolumeNode in a scene, or None for nothing to show.
+            result: vtkMRMLScalarVolumeNode in a scene.
             source: its input, or None where that is gone.
-        """
-        from MedSRLib.scene.views import capture_views, show_instead
 
-        if result is None or source is None:
-            return
-        views = capture_views(result.GetScene())
-        # The way back leads to the input, not to an earlier result in its place.
-        if self._views_before is None or any(source.GetID() in view.volumes for view in views.views):
+        Returns:
+            Where it is shown, for the status.
+        """
+        from MedSRLib.scene.views import capture_views, is_comparing, show_everywhere, show_instead
+
+        scene = result.GetScene()
+        comparing = is_comparing(scene)
+        views = capture_views(scene)
+        looked_at = source is not None and any(source.GetID() in view.volumes for view in views.views)
+        # The way back leads to the input, not to an earlier result in its place, nor to where they are compared.
+        if self._views_before is None or (looked_at and not comparing):
             self._views_before = views
-        show_instead(result, source)
-        self.show(self._result)
+        shown = show_instead(result, source)
+        self.show(result)
+        if comparing and source is not None:
+            self.compare()
+            return str(_("shown beside its input"))
+        if comparing:
+            self._leave_comparison(scene)
+            shown = show_instead(result, source)
+        if not shown:
+            shown = show_everywhere(result)
+            _fit(shown)
+        if not shown:
+            return str(_("not shown, as no slice view is open"))
+        return str(_("shown in {views}").format(views=", ".join(shown)))
 
     def compare(self) -> None:
-        """Shows input, result and what was added side by side.
+        """Shows input, result and what was added side by side, with the uncertainty map where there is one.
 
         Raises:
             MedSRError: the input is gone, was changed since, or there are no views.
         """
+        from MedSRLib.scene.comparison import compare
         from MedSRLib.scene.difference import difference_node
-        from MedSRLib.scene.views import capture_views, compare
+        from MedSRLib.scene.views import capture_views
 
         source = self._result.GetNodeReference(_SOURCE)
         if source is None:
@@ -91,7 +129,9 @@ class TrustSection:
         added = difference_node(source, self._result)
         if self._views_before is None:
             self._views_before = capture_views(source.GetScene())
-        compare(source, self._result, added)
+        spread = self._result.GetNodeReference(_UNCERTAINTY)
+        names = compare(source, self._result, added, spread, settle=_settle)
+        _annotate(names, [_("Input"), _("MedSR result"), _("Added detail"), _("Uncertainty")])
         self.show(self._result)
 
     def restore(self, scene: Any) -> None:
@@ -107,33 +147,39 @@ class TrustSection:
             restore_views(scene, views)
         self.show(self._result)
 
+    def _leave_comparison(self, scene: Any) -> None:
+        """Back to the layout before: with the input gone there is nothing to compare."""
+        from MedSRLib.scene.views import layout_of
 
-def _report_text(text: str) -> str:
-    """A result's attribute for people; one that another version of MedSR wrote is named so."""
+        layout_of(scene).SetViewArrangement(self._views_before.arrangement)
+
+
+def _read(text: str | None) -> tuple[FidelityReport | None, str]:
+    """A result's attribute as a report, or why it cannot be read: another version of MedSR may have written it."""
+    if not text:
+        return None, ""
     try:
-        return report_table(FidelityReport.from_json(json.loads(text)))
+        return FidelityReport.from_json(json.loads(text)), ""
     except (InputError, ValueError) as error:
-        return html.escape(str(error))
+        return None, html.escape(str(error))
 
 
-def report_table(report: FidelityReport) -> str:
-    """A fidelity report for people, as HTML.
+def _settle() -> None:
+    """Lets Slicer create and lay out views; a click that waits is not taken meanwhile."""
+    slicer.app.processEvents(qt.QEventLoop.ExcludeUserInputEvents)
 
-    Args:
-        report: as ``enhance`` gives it.
-    """
-    rows = [
-        (_("Model"), f"{report.model.name} {report.model.version}"),
-        (_("Input taken as"), report.acquisition_text),
-        (_("Disagreement with the input"), f"{report.lr_consistency_percent:.2f} %"),
-        (_("Shift of the mean"), f"{report.mean_shift_percent:+.3f} %"),
-        (_("Edges"), _("{gain} times as steep").format(gain=f"{report.edge_sharpness_gain:.2f}")),
-        (_("Detail added (RMS)"), f"{report.added_detail_rms:.3g}"),
-        (_("Computed in"), f"{report.seconds:.0f} s, {report.device}"),
-    ]
-    if report.uncertain_share_percent is not None:
-        rows.append((_("Uncertain voxels"), f"{report.uncertain_share_percent:.1f} %"))
-    rows += [(_("Warning"), sentence) for sentence in report.warnings]
-    rows += [(_("Note"), sentence) for sentence in report.notes]
-    body = "".join(f"<tr><td>{html.escape(a)}&nbsp;&nbsp;</td><td>{html.escape(b)}</td></tr>" for a, b in rows)
-    return f"<table>{body}</table><p>{html.escape(report.notice)}</p>"
+
+def _fit(names: Sequence[str]) -> None:
+    """Lets slice views see all of what they show."""
+    manager = slicer.app.layoutManager()
+    for name in names if manager is not None else ():
+        manager.sliceWidget(name).sliceLogic().FitSliceToBackground()
+
+
+def _annotate(names: Sequence[str], texts: Sequence[str]) -> None:
+    """Writes at the upper edge of slice views what they show; their bars have room for a letter only."""
+    manager = slicer.app.layoutManager()
+    for name, text in zip(names, texts, strict=False) if manager is not None else ():
+        view = manager.sliceWidget(name).sliceView()
+        view.cornerAnnotation().SetText(_UPPER_EDGE, text)
+        view.scheduleRender()

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from MedSRLib.errors import InputError, UsageError
 from MedSRLib.scene.acquired import INSTANCE_UIDS
 from MedSRLib.scene.nodes import SCALAR_VOLUME, volume_from_node
 from MedSRLib.scene.region import Box, box_from_roi
 from MedSRLib.volumes.volume import Volume
+
+REPORT = "MedSR.Report"
+"""Attribute of an output: the fidelity report as JSON. What has it is MedSR's own."""
+ENHANCED_AGAIN = ("the input is itself a result of MedSR: what was estimated is now taken for measured",)
+"""Warning for a result of a result."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +34,8 @@ class Capture:
         quantity: the input's VoxelValueQuantity as vtkCodedEntry writes it, or None.
         units: the input's VoxelValueUnits likewise.
         output_id: of the node to write into, or None for a new one.
+        warnings: what the scene adds to the report's.
+        fingerprint: of the input's voxels, by which a later look finds them changed.
     """
 
     scene: Any
@@ -37,21 +47,24 @@ class Capture:
     quantity: str | None
     units: str | None
     output_id: str | None = None
+    warnings: tuple[str, ...] = ()
+    fingerprint: str = ""
 
 
-def capture(input_node: Any, output_node: Any = None, *, roi_node: Any = None) -> Capture:
+def capture(input_node: Any, output_node: Any = None, *, roi_node: Any = None, modality: str | None = None) -> Capture:
     """Everything that enhancing a node and placing the result needs. The scene is not changed.
 
     Args:
         input_node: vtkMRMLScalarVolumeNode in a scene.
         output_node: vtkMRMLScalarVolumeNode to write into later, or None for a new one.
         roi_node: vtkMRMLMarkupsROINode, or None for the whole volume.
+        modality: one of ``MODALITIES``; None for what the scene says, else a guess, which a note tells.
 
     Raises:
         InputError: the input is not a grey-level volume, or the region does not touch it.
         UsageError: the output may not be written to.
     """
-    volume = volume_from_node(input_node)
+    volume = volume_from_node(input_node, modality=modality)
     scene = input_node.GetScene()
     if scene is None:
         raise InputError(f"'{input_node.GetName()}' is in no scene: add it to one first")
@@ -68,7 +81,16 @@ def capture(input_node: Any, output_node: Any = None, *, roi_node: Any = None) -
         quantity=entry_text(input_node.GetVoxelValueQuantity()),
         units=entry_text(input_node.GetVoxelValueUnits()),
         output_id=None if output_node is None else output_node.GetID(),
+        warnings=ENHANCED_AGAIN if input_node.GetAttribute(REPORT) else (),
+        fingerprint=fingerprint(volume),
     )
+
+
+def fingerprint(volume: Volume) -> str:
+    """SHA-256 of a volume's shape and voxels. Where it lies is left out: saving a scene may round that."""
+    known = hashlib.sha256(repr(volume.shape).encode())
+    known.update(np.ascontiguousarray(volume.voxels).data)
+    return known.hexdigest()
 
 
 def entry_text(entry: Any) -> str | None:

@@ -10,12 +10,12 @@ import slicer
 from MedSRLib.acquisition.interpolation import bspline_matrix
 from MedSRLib.acquisition.operator import along_axis
 from MedSRLib.errors import InputError
+from MedSRLib.scene.capture import fingerprint
+from MedSRLib.scene.hierarchy import put_below
 from MedSRLib.scene.nodes import SCALAR_VOLUME, image_from_voxels, set_affine, volume_from_node
-from MedSRLib.scene.output import put_beside, usable_name
+from MedSRLib.scene.output import DIFFERENCE_ROLE, FINGERPRINT, usable_name
 from MedSRLib.volumes.volume import Volume
 
-DIFFERENCE_ROLE = "MedSR.Added"
-"""Node reference from an output to the volume of what it added."""
 _SHOWN_PERCENTILE = 99.9
 """Of the absolute difference: half of the window."""
 _AXES_AGREE = 1e-6
@@ -33,10 +33,15 @@ def difference_node(source: Any, output: Any) -> Any:
         vtkMRMLScalarVolumeNode.
 
     Raises:
-        InputError: the result is not one of this input.
+        InputError: the result is not one of this input, or the input was changed since.
     """
-    high = volume_from_node(output)
-    added = added_detail(volume_from_node(source), high)
+    low, high = volume_from_node(source), volume_from_node(output)
+    if output.GetAttribute(FINGERPRINT) not in (None, "", fingerprint(low)):
+        raise InputError(
+            f"'{source.GetName()}' was changed since '{output.GetName()}' was made of it (its voxels were edited, or "
+            "it shows another frame of a sequence): show what it was made of, or enhance it again"
+        )
+    added = added_detail(low, high)
     image = image_from_voxels(added)
     node = output.GetNodeReference(DIFFERENCE_ROLE)
     if node is None:
@@ -53,7 +58,7 @@ def difference_node(source: Any, output: Any) -> Any:
     with slicer.util.NodeModify(display):
         display.SetAutoWindowLevel(False)
         display.SetWindowLevel(2 * max(float(np.percentile(np.abs(added), _SHOWN_PERCENTILE)), 1e-6), 0.0)
-    put_beside(node, output)
+    put_below(node, output)
     output.SetNodeReferenceID(DIFFERENCE_ROLE, node.GetID())
     return node
 

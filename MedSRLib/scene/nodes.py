@@ -10,7 +10,7 @@ import vtk
 from vtk.util import numpy_support
 
 from MedSRLib.errors import InputError
-from MedSRLib.scene.acquired import modality_of, slice_thickness_of
+from MedSRLib.scene.acquired import acquired
 from MedSRLib.volumes.volume import Volume
 from MedSRLib.volumes.voxel_types import exact_for_files
 
@@ -24,7 +24,7 @@ _REFUSED = {
 }
 
 
-def volume_from_node(node: Any, *, described_by: Any = None) -> Volume:
+def volume_from_node(node: Any, *, described_by: Any = None, modality: str | None = None) -> Volume:
     """The node's voxels and place; voxels are a read-only view of the node's own memory where the dtype allows.
 
     The affine is the node's IJKToRAS, with shear and handedness as they are, and leaves parent transforms out: what
@@ -33,6 +33,7 @@ def volume_from_node(node: Any, *, described_by: Any = None) -> Volume:
     Args:
         node: vtkMRMLScalarVolumeNode.
         described_by: the node that knows the modality, where that is another one, as for a sequence's frames.
+        modality: what a person says it is; None for what the scene says, else a guess, which a note tells.
 
     Raises:
         InputError: no node, or one that is not a grey-level volume with voxels.
@@ -44,7 +45,8 @@ def volume_from_node(node: Any, *, described_by: Any = None) -> Volume:
     view.setflags(write=False)
     voxels = exact_for_files(view)
     described = described_by or node
-    return Volume(voxels, affine_of(node), modality_of(described, voxels), slice_thickness_of(described))
+    known = acquired(described, voxels, modality)
+    return Volume(voxels, affine_of(node), known.modality, known.slice_thickness, known.notes)
 
 
 def require_scalar_volume(node: Any) -> None:

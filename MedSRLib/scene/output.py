@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import slicer
 
 from MedSRLib.enhancement.result import Enhanced, FidelityReport
-from MedSRLib.scene.capture import Capture
+from MedSRLib.scene.capture import REPORT, Capture
+from MedSRLib.scene.hierarchy import describe_series, put_beside
 from MedSRLib.scene.nodes import SCALAR_VOLUME, image_from_voxels, set_affine
 from MedSRLib.volumes.volume import Volume
 
@@ -21,7 +23,14 @@ UNCERTAINTY_ROLE = "MedSR.Uncertainty"
 """Node reference from an output to its uncertainty map. Unlike an ID in an attribute it survives an import."""
 SOURCE_ROLE = "MedSR.Source"
 """Node reference from an output to its input, which stays right where ``MedSR.SourceNodeID`` is renumbered."""
+DIFFERENCE_ROLE = "MedSR.Added"
+"""Node reference from an output to the volume of what it added, which goes with it."""
+FINGERPRINT = "MedSR.SourceSHA256"
+"""Attribute of an output: the fingerprint of its input's voxels when it was made."""
 
+_UNCERTAINTY_COLOURS = "vtkMRMLColorTableNodeFileInferno.txt"
+_BUILT_IN_COLOURS = "vtkMRMLColorTableNodeWarm1"
+"""Where the application has not loaded its files of colours, as slicer-core."""
 _DISPLAY = "vtkMRMLScalarVolumeDisplayNode"
 
 
@@ -44,6 +53,7 @@ def place(captured: Capture, enhanced: Enhanced) -> Any:
         output = create_output(captured, enhanced)
     else:
         write_into(output, captured, enhanced)
+    describe_series(output, _find(captured, captured.source_id), captured, enhanced.report.model.name)
     if spread is None:
         output.RemoveNodeReferenceIDs(UNCERTAINTY_ROLE)
         return output
@@ -56,7 +66,7 @@ def place(captured: Capture, enhanced: Enhanced) -> Any:
         node.SetVoxelValueQuantity(None)
     if new:
         captured.scene.AddNode(node)
-        node.CreateDefaultDisplayNodes()
+        _show_uncertainty(node)
     _join(node, captured)
     output.SetNodeReferenceID(UNCERTAINTY_ROLE, node.GetID())
     return output
@@ -84,17 +94,31 @@ def create_output(captured: Capture, enhanced: Enhanced, name_suffix: str | None
 
 
 def write_into(node: Any, captured: Capture, enhanced: Enhanced) -> None:
-    """Replaces what a node holds, as one modification; its name stays.
+    """Replaces what a node holds, as one modification.
+
+    It leaves the file that it came from, which saving the scene would overwrite. A name that came with that file, or
+    from an earlier result, follows what the node holds; one that a person gave stays. The volume of what an earlier
+    result added is removed.
 
     Args:
         node: vtkMRMLScalarVolumeNode in ``captured.scene``.
         captured, enhanced: as for ``create_output``.
     """
     image = image_from_voxels(enhanced.volume.voxels)
+    storage, added = node.GetStorageNode(), node.GetNodeReference(DIFFERENCE_ROLE)
+    named_by_us = storage is not None or node.GetAttribute(REPORT) is not None
     with slicer.util.NodeModify(node):
+        if named_by_us:
+            node.SetName(_name_for(node, f"{captured.source_name} {name_suffix_of(enhanced.report.factors)}"))
+        node.SetAndObserveStorageNodeID(None)
+        node.RemoveNodeReferenceIDs(DIFFERENCE_ROLE)
         _fill(node, captured, enhanced.volume, image, enhanced.report)
         show_like(node, _find(captured, captured.source_id))
         _join(node, captured)
+    if added is not None:
+        captured.scene.RemoveNode(added)
+    if storage is not None and not _is_shared(storage):
+        captured.scene.RemoveNode(storage)
 
 
 def name_suffix_of(factors: Sequence[float]) -> str:
@@ -136,6 +160,16 @@ def show_like(node: Any, source: Any) -> None:
     node.SetAndObserveDisplayNodeID(display.GetID())
 
 
+def _show_uncertainty(node: Any) -> None:
+    """In colours, so that nobody takes it for an image, with a legend in the input's units."""
+    node.CreateDefaultDisplayNodes()
+    there = node.GetScene().GetNodeByID(_UNCERTAINTY_COLOURS) is not None
+    node.GetScalarVolumeDisplayNode().SetAndObserveColorNodeID(_UNCERTAINTY_COLOURS if there else _BUILT_IN_COLOURS)
+    legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
+    if legend is not None:
+        legend.SetTitleText("uncertainty")
+
+
 def describe(node: Any, captured: Capture) -> None:
     """The input's voxel value quantity and units, as entries of the node's own."""
     for text, setter in ((captured.quantity, node.SetVoxelValueQuantity), (captured.units, node.SetVoxelValueUnits)):
@@ -146,32 +180,42 @@ def describe(node: Any, captured: Capture) -> None:
         setter(entry)
 
 
-def put_beside(node: Any, source: Any) -> None:
-    """Makes a node a sibling of ``source`` in the subject hierarchy, if that is in it."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
-    beside = hierarchy.GetItemByDataNode(source) if source is not None else 0
-    if not beside:
-        return
-    parent = hierarchy.GetItemParent(beside)
-    item = hierarchy.GetItemByDataNode(node)
-    if item:
-        hierarchy.SetItemParent(item, parent)
-    else:
-        hierarchy.CreateItem(parent, node)
-
-
 def record(node: Any, captured: Capture, report: FidelityReport) -> None:
     """Writes into a node's attributes what made it."""
     node.SetAttribute("MedSR.Model", report.model.name)
     node.SetAttribute("MedSR.ModelSHA256", " ".join(report.model.sha256.values()))
     node.SetAttribute("MedSR.Version", report.version)
     node.SetAttribute("MedSR.SourceNodeID", captured.source_id)
-    node.SetAttribute("MedSR.Report", json.dumps(report.to_json()))
+    node.SetAttribute(FINGERPRINT, captured.fingerprint)
+    node.SetAttribute(REPORT, json.dumps(completed(report, captured).to_json()))
+
+
+def completed(report: FidelityReport, captured: Capture) -> FidelityReport:
+    """A report with what only the scene knows: its warnings and notes, and where the slice thickness came from."""
+    return replace(
+        report,
+        warnings=(*captured.warnings, *report.warnings),
+        notes=(*captured.volume.notes, *report.notes),
+        slice_thickness_source="assumed" if captured.volume.slice_thickness is None else "DICOM",
+    )
 
 
 def _find(captured: Capture, node_id: str | None) -> Any:
     """A node of the captured scene, None where it is gone."""
     return None if node_id is None else captured.scene.GetNodeByID(node_id)
+
+
+def _name_for(node: Any, wanted: str) -> str:
+    """A name that nothing else in the scene has: the node's own, where that is the wanted one with a number."""
+    wanted = usable_name(wanted)
+    own = node.GetName() or ""
+    return own if re.fullmatch(re.escape(wanted) + r"(_\d+)?", own) else str(node.GetScene().GenerateUniqueName(wanted))
+
+
+def _is_shared(storage: Any) -> bool:
+    """Whether a node of the scene is stored by a storage node."""
+    storables = slicer.util.getNodesByClass("vtkMRMLStorableNode", storage.GetScene())
+    return any(node.GetStorageNodeID() == storage.GetID() for node in storables)
 
 
 def _new_node(captured: Capture, name: str) -> Any:

@@ -17,6 +17,7 @@ def process(
     model: str | Path = "auto",
     *,
     roi_node: Any = None,
+    modality: str | None = None,
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
     **options: Any,
@@ -30,6 +31,7 @@ def process(
         output_node: vtkMRMLScalarVolumeNode to write into, or None for a new node.
         model: name in the catalogue, model folder, or "auto".
         roi_node: vtkMRMLMarkupsROINode whose part of the volume is enhanced; None for all of it.
+        modality: one of ``MODALITIES``; None for what the scene says, else a guess, which a note tells.
         progress: called with a fraction 0..1 of the whole and a message, which names the frame of a sequence.
         cancelled: asked before every tile.
         options: of ``Options``, by name. An uncertainty map becomes a node that the output refers to as
@@ -42,5 +44,5 @@ def process(
         MedSRError: as ``request_of`` and ``enhance_all``.
     """
     asked = Options.from_json(options)
-    request = request_of(input_node, output_node, asked, roi_node=roi_node)
+    request = request_of(input_node, output_node, asked, roi_node=roi_node, modality=modality)
     return request.place(enhance_all(request.inputs, model, asked, progress=progress, cancelled=cancelled))

@@ -30,7 +30,9 @@ class Request:
     place: Callable[[Iterable[Enhanced]], Any]
 
 
-def request_of(input_node: Any, output_node: Any, options: Options, *, roi_node: Any = None) -> Request:
+def request_of(
+    input_node: Any, output_node: Any, options: Options, *, roi_node: Any = None, modality: str | None = None
+) -> Request:
     """Captures a node. The scene is not changed.
 
     Args:
@@ -38,6 +40,7 @@ def request_of(input_node: Any, output_node: Any, options: Options, *, roi_node:
         output_node: vtkMRMLScalarVolumeNode to write into, or None for a new node.
         options: of the enhancement.
         roi_node: vtkMRMLMarkupsROINode, or None for all of it.
+        modality: one of ``MODALITIES``; None for what the scene says, else a guess, which a note tells.
 
     Raises:
         InputError: the input is no grey-level volume or sequence of such, or the region does not touch it.
@@ -46,8 +49,8 @@ def request_of(input_node: Any, output_node: Any, options: Options, *, roi_node:
     if input_node is not None and input_node.IsA("vtkMRMLSequenceNode"):
         if output_node is not None or options.uncertainty:
             raise UsageError("a sequence gives a new sequence without uncertainty maps: ask for neither of these")
-        sequence = capture_sequence(input_node, roi_node=roi_node)
+        sequence = capture_sequence(input_node, roi_node=roi_node, modality=modality)
         inputs = tuple(Input(frame.volume, frame.region) for _index, frame in sequence.frames)
         return Request(inputs, lambda results: place_sequence(sequence, results))
-    captured = capture(input_node, output_node, roi_node=roi_node)
+    captured = capture(input_node, output_node, roi_node=roi_node, modality=modality)
     return Request((Input(captured.volume, captured.region),), lambda results: place(captured, next(iter(results))))

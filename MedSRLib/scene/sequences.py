@@ -12,8 +12,9 @@ from MedSRLib.enhancement.result import Enhanced
 from MedSRLib.errors import InputError
 from MedSRLib.scene.browsing import browser_of
 from MedSRLib.scene.capture import Capture, entry_text
+from MedSRLib.scene.hierarchy import put_beside
 from MedSRLib.scene.nodes import image_from_voxels, set_affine, volume_from_node
-from MedSRLib.scene.output import describe, name_suffix_of, put_beside, record, show_like, usable_name
+from MedSRLib.scene.output import describe, name_suffix_of, record, show_like, usable_name
 from MedSRLib.scene.region import box_from_roi
 
 _SEQUENCE = "vtkMRMLSequenceNode"
@@ -42,12 +43,13 @@ class SequenceCapture:
     frames: tuple[tuple[str, Capture], ...]
 
 
-def capture_sequence(sequence_node: Any, *, roi_node: Any = None) -> SequenceCapture:
+def capture_sequence(sequence_node: Any, *, roi_node: Any = None, modality: str | None = None) -> SequenceCapture:
     """Everything that enhancing a sequence and placing the result needs. No browser is moved.
 
     Args:
         sequence_node: vtkMRMLSequenceNode of scalar volumes.
         roi_node: vtkMRMLMarkupsROINode, or None for whole volumes.
+        modality: one of ``MODALITIES``; None for what the scene says, else a guess, which a note tells.
 
     Raises:
         InputError: the sequence is empty, a frame is not a grey-level volume, or the region does not touch it.
@@ -62,10 +64,10 @@ def capture_sequence(sequence_node: Any, *, roi_node: Any = None) -> SequenceCap
     for n in range(sequence_node.GetNumberOfDataNodes()):
         frame = sequence_node.GetNthDataNode(n)
         described = proxy if proxy is not None else frame
-        volume = volume_from_node(frame, described_by=described)
+        volume = volume_from_node(frame, described_by=described, modality=modality)
         if frames:
             # One guess for all: a modality that changes between frames would change their scaling.
-            volume = replace(volume, modality=frames[0][1].volume.modality)
+            volume = replace(volume, modality=frames[0][1].volume.modality, notes=frames[0][1].volume.notes)
         job = Capture(
             scene=scene,
             source_id=sequence_node.GetID(),

@@ -1,4 +1,4 @@
-"""Slice views: the result in the place of its input, both beside what was added, and the way back.
+"""Slice views: the result in the place of its input, and the way back.
 
 Everything goes through MRML nodes, so nothing here needs a layout manager; without slice views nothing happens.
 """
@@ -9,21 +9,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import slicer
 
-from MedSRLib.errors import UsageError
-from MedSRLib.scene.output import SOURCE_ROLE
+from MedSRLib.scene.output import SOURCE_ROLE, UNCERTAINTY_ROLE
 
-COMPARE_LAYOUT = 7042
-"""Identifier of the compare layout; Slicer's own end far below."""
-_COMPARE_GROUP = 7042
-"""View group of the compare views: linking stays among them."""
-_COMPARE_VIEWS = {
-    "MedSRInput": ("input", "#6EB04B"),
-    "MedSROutput": ("MedSR", "#F34A33"),
-    "MedSRAdded": ("added", "#EDD54C"),
-}
+COMPARE_VIEWS = ("MedSRInput", "MedSROutput", "MedSRAdded", "MedSRUncertainty")
+"""Slice views of the compare layouts, by what they show; ``comparison`` fills them."""
+COMPARE_LAYOUTS = (7042, 7043)
+"""Identifiers of the compare layouts, without and with an uncertainty map; Slicer's own end far below."""
 _LAYERS = ("Background", "Foreground", "Label")
+_DEPTH = 100
+"""Results of results that are followed back; MRML does not forbid a circle."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +60,21 @@ class Views:
 
 
 def capture_views(scene: Any) -> Views:
-    """What the slice views of a scene show now."""
-    layout = _layout(scene)
-    return Views(
-        None if layout is None else layout.GetViewArrangement(),
-        tuple(_capture(view, composite) for view, composite in _slice_views(scene)),
-    )
+    """What the slice views of a scene show now, without those to compare in."""
+    layout = layout_of(scene)
+    arrangement = None if layout is None else layout.GetViewArrangement()
+    if arrangement in COMPARE_LAYOUTS:  # as in a scene that was saved while comparing
+        arrangement = slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView
+    return Views(arrangement, tuple(capture_view(view, composite) for view, composite in ordinary_views(scene)))
 
 
 def restore_views(scene: Any, state: Views) -> None:
     """Makes the views as they were; volumes that are gone leave their layer empty."""
-    layout = _layout(scene)
+    layout = layout_of(scene)
     if layout is not None and state.arrangement is not None:
         layout.SetViewArrangement(state.arrangement)
     wanted = {one.name: one for one in state.views}
-    for view, composite in _slice_views(scene):
+    for view, composite in ordinary_views(scene):
         one = wanted.get(view.GetLayoutName())
         if one is None:
             continue
@@ -89,68 +86,65 @@ def restore_views(scene: Any, state: Views) -> None:
             composite.SetLabelOpacity(one.opacities[1])
             composite.SetLinkedControl(one.linked[0])
             composite.SetHotLinkedControl(one.linked[1])
-        _look(view, one)
+        look(view, one)
 
 
-def show_instead(output: Any, source: Any) -> None:
-    """Shows a result wherever its input or an earlier result of that is shown; every view keeps looking where it does.
+def show_instead(output: Any, source: Any) -> list[str]:
+    """Shows a result wherever its input, or another result of that, is shown; every view keeps looking where it does.
+
+    Views to compare in are left alone.
 
     Args:
         output: vtkMRMLScalarVolumeNode in a scene.
-        source: its input.
+        source: its input, or None where that is gone.
+
+    Returns:
+        Names of the views of the present layout that show the result now.
     """
     scene = output.GetScene()
-    replaced = {source.GetID()} | {
-        node.GetID()
-        for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode", scene)
-        if node.GetNodeReferenceID(SOURCE_ROLE) == source.GetID()
-    }
-    for view, composite in _slice_views(scene):
-        before = _capture(view, composite)
+    family = _family(scene, source)
+    shown = []
+    for view, composite in ordinary_views(scene):
+        before = capture_view(view, composite)
         with slicer.util.NodeModify(composite):
             for layer, volume in zip(_LAYERS[:2], before.volumes, strict=False):
-                if volume in replaced:
+                if volume in family:
                     getattr(composite, f"Set{layer}VolumeID")(output.GetID())
-        _look(view, before)
+        look(view, before)
+        if view.IsMappedInLayout() and composite.GetBackgroundVolumeID() == output.GetID():
+            shown.append(before.name)
+    return shown
 
 
-def compare(source: Any, output: Any, difference: Any) -> None:
-    """Input, result and difference side by side in linked views, looking where the input or result was looked at.
+def show_everywhere(output: Any) -> list[str]:
+    """Makes a volume the background of every slice view of the present layout, where it may lie outside what is seen.
 
     Args:
-        source, output, difference: vtkMRMLScalarVolumeNode of one scene.
+        output: vtkMRMLScalarVolumeNode in a scene.
 
-    Raises:
-        UsageError: there are no slice views, as without a main window.
+    Returns:
+        Names of these views.
     """
-    scene = output.GetScene()
-    layout = _layout(scene)
-    if layout is None:
-        raise UsageError("there are no slice views to compare in: open Slicer with its main window")
-    model = _model_view(scene, {source.GetID(), output.GetID()})
-    layout.AddLayoutDescription(COMPARE_LAYOUT, _compare_description())
-    layout.SetViewArrangement(COMPARE_LAYOUT)
-    views = {view.GetLayoutName(): (view, composite) for view, composite in _slice_views(scene)}
-    if not set(_COMPARE_VIEWS) <= set(views):
-        raise UsageError("the compare views could not be opened: open Slicer with its main window")
-    for name, volume in zip(_COMPARE_VIEWS, (source, output, difference), strict=True):
-        view, composite = views[name]
-        with slicer.util.NodeModify(composite):
-            composite.SetBackgroundVolumeID(volume.GetID())
-            composite.SetForegroundVolumeID(None)
-            composite.SetLabelVolumeID(None)
-            composite.SetLinkedControl(True)
-            composite.SetHotLinkedControl(True)
-        view.SetViewGroup(_COMPARE_GROUP)
-        if model is not None:
-            _look(view, model)
+    shown = []
+    for view, composite in ordinary_views(output.GetScene()):
+        if view.IsMappedInLayout():
+            composite.SetBackgroundVolumeID(output.GetID())
+            shown.append(view.GetLayoutName())
+    return shown
 
 
-def _layout(scene: Any) -> Any:
+def layout_of(scene: Any) -> Any:
+    """The scene's vtkMRMLLayoutNode; None without a main window."""
     return scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
 
 
-def _slice_views(scene: Any) -> Iterator[tuple[Any, Any]]:
+def is_comparing(scene: Any) -> bool:
+    """Whether the present layout is one to compare in."""
+    layout = layout_of(scene)
+    return layout is not None and layout.GetViewArrangement() in COMPARE_LAYOUTS
+
+
+def slice_views(scene: Any) -> Iterator[tuple[Any, Any]]:
     """Slice nodes with their composite nodes."""
     for view in slicer.util.getNodesByClass("vtkMRMLSliceNode", scene):
         composite = slicer.vtkMRMLSliceLogic.GetSliceCompositeNode(view)
@@ -158,14 +152,13 @@ def _slice_views(scene: Any) -> Iterator[tuple[Any, Any]]:
             yield view, composite
 
 
-def _model_view(scene: Any, volumes: set[str]) -> SliceView | None:
-    """The first view that shows one of the volumes, else the first there is."""
-    captured = [_capture(view, composite) for view, composite in _slice_views(scene)]
-    captured = [one for one in captured if one.name not in _COMPARE_VIEWS] or captured
-    return next((one for one in captured if one.volumes[0] in volumes), captured[0] if captured else None)
+def ordinary_views(scene: Any) -> Iterator[tuple[Any, Any]]:
+    """Those of ``slice_views`` that are Slicer's and the user's own."""
+    return ((view, composite) for view, composite in slice_views(scene) if view.GetLayoutName() not in COMPARE_VIEWS)
 
 
-def _capture(view: Any, composite: Any) -> SliceView:
+def capture_view(view: Any, composite: Any) -> SliceView:
+    """What one slice view shows and where it looks."""
     return SliceView(
         name=view.GetLayoutName(),
         volumes=tuple(getattr(composite, f"Get{layer}VolumeID")() for layer in _LAYERS),
@@ -177,31 +170,43 @@ def _capture(view: Any, composite: Any) -> SliceView:
     )
 
 
-def _look(view: Any, wanted: SliceView) -> None:
-    """Lets a view look where another did. The height is kept, and the width follows the window, as on resizing it."""
+def look(view: Any, wanted: SliceView, *, contain: bool = False) -> None:
+    """Lets a view look where another did. The height is kept, and the width follows the window, as on resizing it.
+
+    Args:
+        view: vtkMRMLSliceNode.
+        wanted: where to look.
+        contain: where the window is narrower, see all that was seen.
+    """
     width, height, _ = view.GetDimensions()
-    fov = wanted.field_of_view
+    across, up, through = wanted.field_of_view
+    if width and height:
+        if contain:
+            up = max(up, across * height / width)
+        across = up * width / height
     with slicer.util.NodeModify(view):
-        slicer.util.updateVTKMatrixFromArray(view.GetSliceToRAS(), _square(wanted.slice_to_ras))
-        view.SetFieldOfView(fov[1] * width / height if height else fov[0], fov[1], fov[2])
+        matrix = np.array(wanted.slice_to_ras).reshape(4, 4)
+        slicer.util.updateVTKMatrixFromArray(view.GetSliceToRAS(), matrix)
+        view.SetFieldOfView(across, up, through)
         view.SetXYZOrigin(*wanted.origin)
         view.UpdateMatrices()
 
 
-def _square(values: tuple[float, ...]) -> Any:
-    import numpy as np
+def _family(scene: Any, source: Any) -> set[str]:
+    """IDs of what a volume was made of, of the volume, and of all results of these; not of uncertainty maps."""
+    if source is None:
+        return set()
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode", scene)
+    maps = {node.GetNodeReferenceID(UNCERTAINTY_ROLE) for node in volumes}
+    root = _root(source)
+    return {node.GetID() for node in volumes if _root(node) is root} - maps
 
-    return np.array(values).reshape(4, 4)
 
-
-def _compare_description() -> str:
-    """Slicer's XML of a layout with three columns."""
-    columns = "".join(
-        f'<item><view class="vtkMRMLSliceNode" singletontag="{name}">'
-        '<property name="orientation" action="default">Axial</property>'
-        f'<property name="viewlabel" action="default">{label}</property>'
-        f'<property name="viewcolor" action="default">{colour}</property>'
-        "</view></item>"
-        for name, (label, colour) in _COMPARE_VIEWS.items()
-    )
-    return f'<layout type="horizontal" split="true">{columns}</layout>'
+def _root(node: Any) -> Any:
+    """The volume at the beginning of a chain of results."""
+    for _ in range(_DEPTH):
+        source = node.GetNodeReference(SOURCE_ROLE)
+        if source is None:
+            break
+        node = source
+    return node

@@ -21,6 +21,11 @@ _calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 _timers: list[tuple[float, Callable[[], None]]] = []
 
 
+def post(call: Callable[[], None]) -> None:
+    """Lets the event loop call something at its next turn."""
+    _calls.put(call)
+
+
 def pump() -> None:
     """One turn of the event loop."""
     while not _calls.empty():
@@ -61,6 +66,32 @@ class QProcessEnvironment(_Checked):
 
 
 class QTimer(_Checked):
+    def __init__(self) -> None:
+        self._milliseconds = 0
+        self._slot: Callable[[], None] | None = None
+        self._run = 0
+
+    def setInterval(self, milliseconds: int) -> None:
+        self._milliseconds = milliseconds
+
+    def connect(self, signature: str, slot: Callable[[], None]) -> None:
+        assert signature == "timeout()"
+        self._slot = slot
+
+    def start(self) -> None:
+        self.stop()
+        run = self._run
+
+        def timeout() -> None:
+            if run == self._run and self._slot is not None:
+                QTimer.singleShot(self._milliseconds, timeout)
+                self._slot()
+
+        QTimer.singleShot(self._milliseconds, timeout)
+
+    def stop(self) -> None:
+        self._run += 1
+
     @staticmethod
     def singleShot(milliseconds: int, slot: Callable[[], None]) -> None:
         _timers.append((time.monotonic() + milliseconds / 1000, slot))

@@ -30,6 +30,7 @@ class Application:
 
     def __init__(self) -> None:
         self.main_window: Any = SimpleNamespace(objectName="qSlicerMainWindow", statusBar=lambda: None)
+        self.layout_manager: Any = None
         self.connected: dict[str, Callable[[], None]] = {}
 
     def testingEnabled(self) -> bool:
@@ -54,8 +55,11 @@ class Application:
     def restoreOverrideCursor(self) -> None:
         pass
 
-    def processEvents(self) -> None:
+    def processEvents(self, flags: int = 0) -> None:
         fake_qt.pump()
+
+    def layoutManager(self) -> Any:
+        return self.layout_manager
 
 
 assert {name for name in vars(Application) if not name.startswith("_")} <= members("slicer.app")
@@ -348,6 +352,7 @@ def install(patch: Any, cache: Path) -> Application:
     patch.setitem(sys.modules, "SampleData", sample_data)
     fake_widgets.SETTINGS.clear()
     fake_widgets.BOXES.clear()
+    fake_widgets.ANSWERS.clear()
     return app
 
 

@@ -18,6 +18,8 @@ SETTINGS: dict[str, Any] = {}
 """The application's settings; a test starts with none."""
 BOXES: list[Any] = []
 """Message boxes that were shown."""
+ANSWERS: list[int] = []
+"""Buttons that the user will click in the next message boxes; Cancel where there is none."""
 
 
 class Signal:
@@ -135,8 +137,13 @@ class QFormLayout(QLayout):
     api = "qt.QFormLayout"
 
 
+class QHBoxLayout(QLayout):
+    api = "qt.QHBoxLayout"
+
+
 class QLabel(QWidget):
     api = "qt.QLabel"
+    signals = ("linkActivated",)
     initial: ClassVar[dict[str, Any]] = {"text": ""}
 
 
@@ -148,6 +155,47 @@ class QPushButton(QWidget):
     def click(self) -> None:
         if self.enabled:
             self.clicked.emit(False)
+
+
+class QToolButton(QWidget):
+    api = "qt.QToolButton"
+    signals = ("clicked", "toggled")
+    initial: ClassVar[dict[str, Any]] = {"text": "", "checkable": False}
+    _checked = False
+
+    @property
+    def checked(self) -> bool:
+        return self._checked
+
+    @checked.setter
+    def checked(self, value: bool) -> None:
+        if self._checked != bool(value):
+            self.__dict__["_checked"] = bool(value)
+            self.toggled.emit(self._checked)
+
+    def click(self) -> None:
+        if self.enabled:
+            if self.checkable:
+                self.checked = not self.checked
+            self.clicked.emit(self.checked)
+
+
+class QSlider(QWidget):
+    api = "qt.QSlider"
+    signals = ("valueChanged",)
+    initial: ClassVar[dict[str, Any]] = {"minimum": 0, "maximum": 99}
+    _value = 0
+
+    @property
+    def value(self) -> int:
+        return self._value
+
+    @value.setter
+    def value(self, value: int) -> None:
+        value = min(max(int(value), self.minimum), self.maximum)
+        if value != self._value:
+            self.__dict__["_value"] = value
+            self.valueChanged.emit(value)
 
 
 class QProgressBar(QWidget):
@@ -280,7 +328,7 @@ class ctkMessageBox(QWidget):
 
     def exec_(self) -> int:
         BOXES.append(self)
-        return 0
+        return ANSWERS.pop(0) if ANSWERS else QMessageBox.Cancel
 
 
 class qMRMLWidget(QWidget):
@@ -349,6 +397,10 @@ class QIcon:
         assert Path(path).is_file()
 
 
+class QEventLoop:
+    ExcludeUserInputEvents = 1
+
+
 class Qt:
     UserRole = QComboBox._USER_ROLE
     ToolTipRole = 3
@@ -356,7 +408,7 @@ class Qt:
 
 
 class QMessageBox:
-    Ok, Critical, Warning, Information = 1024, 3, 2, 1
+    Ok, Cancel, Critical, Warning, Information, Question = 1024, 0x400000, 3, 2, 1, 4
 
 
 class QUiLoader:
@@ -373,7 +425,7 @@ class QUiLoader:
 
 
 def _build(element: Any, by_name: dict[str, Any]) -> Any:
-    kind = {**globals(), "QHBoxLayout": QLayout}[element.get("class")]
+    kind = globals()[str(element.get("class"))]
     made = kind()
     made.name = element.get("name", "")
     by_name[made.name] = made

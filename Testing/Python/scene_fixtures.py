@@ -45,7 +45,7 @@ def scene(tmp_path: Path) -> Iterator[Any]:
     application = slicer.vtkMRMLApplicationLogic()
     application.SetMRMLScene(scene)
     logics = [application]
-    for name, kind in {"Colors": "vtkMRMLColorLogic", **_LOGICS}.items():
+    for name, kind in {"Colors": "vtkSlicerColorLogic", **_LOGICS}.items():
         logic = getattr(slicer, kind)()
         logic.SetMRMLApplicationLogic(application)
         logic.SetMRMLScene(scene)

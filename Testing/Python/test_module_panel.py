@@ -100,7 +100,7 @@ def test_enhance_puts_the_result_into_the_scene(panel: Any, worker: Callable[[st
     assert result.GetImageData().GetDimensions() == (52, 60, 12)
     assert panel.ui.enhanceButton.text == "Enhance"
     assert not panel.ui.progressBar.visible
-    assert panel.ui.statusLabel.text == "Done: T1 MedSR x2"
+    assert panel.ui.statusLabel.text.startswith("Done: T1 MedSR x2")
     assert panel._parameterNode.resultVolume is result
     assert "unlike &lt;what&gt; it knows" in panel.ui.reportLabel.text
     assert panel.ui.compareButton.enabled
@@ -144,8 +144,15 @@ def test_a_chosen_output_is_overwritten_and_the_input_never(
     panel.ui.outputSelector.setCurrentNode(target)
     count = scene.GetNumberOfNodes()
     panel.ui.enhanceButton.click()
+    assert panel._state.name == "Idle"
+    assert target.GetImageData().GetDimensions() == (2, 2, 2)
+    fake_widgets.BOXES.clear()
+    fake_widgets.ANSWERS.append(fake_widgets.QMessageBox.Ok)
+    panel.ui.enhanceButton.click()
     settle(panel)
     assert target.GetImageData().GetDimensions() == (52, 60, 12)
+    (box,) = fake_widgets.BOXES
+    assert "'target' was not made by MedSR" in box.text
     assert target.GetName() == "target"
     assert scene.GetNumberOfNodes() == count
     panel.ui.outputSelector.setCurrentNode(panel.ui.inputSelector.currentNode())
@@ -193,7 +200,10 @@ def test_progress_is_shown_and_cancel_leaves_nothing(panel: Any, worker: Callabl
     worker(UNTIL_CANCELLED)
     nodes = scene.GetNumberOfNodes()
     panel.ui.enhanceButton.click()
+    panel.ui.enhanceButton.click()  # the second of a double click
+    assert panel._state.name == "Running"
     wait_until(lambda: panel.ui.progressBar.value == 25, fake_qt.pump)
+    wait_until(lambda: not panel.run.just_started(), fake_qt.pump)
     assert panel.ui.statusLabel.text.startswith("enhancing on CPU")
     panel.ui.enhanceButton.click()
     assert panel.ui.statusLabel.text == "Cancelling"
@@ -318,6 +328,7 @@ def test_without_packages_the_panel_opens_and_enhance_installs_them(
         missing.clear()
 
     monkeypatch.setattr(assessment, "missing_packages", lambda: list(missing))
+    monkeypatch.setattr(assessment, "needs_extension", lambda missing: False)
     monkeypatch.setattr(packages, "ensure_packages", install)
     worker(AT_ONCE)
     add_volume(blob())
@@ -337,19 +348,55 @@ def test_without_packages_the_panel_opens_and_enhance_installs_them(
     assert asked == [True, False]
 
 
-def test_a_declined_installation_is_one_sentence(panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_declined_installation_is_no_error(panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import MedSRLib.panel.packages as packages
+
+    def decline(*, prompt: bool) -> None:
+        raise packages.InstallationDeclined("torch was not installed: agree when MedSR asks")
+
+    monkeypatch.setattr(packages, "ensure_packages", decline)
+    panel.assessment.missing = ["monai"]
+    panel.ui.enhanceButton.click()
+    assert fake_widgets.BOXES == []
+    assert panel.ui.statusLabel.text == "Nothing was installed, nothing was done"
+    assert panel.ui.enhanceButton.text == "Enhance"
+
+
+def test_a_failed_installation_is_one_sentence(panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import MedSRLib.panel.packages as packages
     from MedSRLib.errors import MissingPackageError
 
-    def decline(*, prompt: bool) -> None:
-        raise MissingPackageError("torch was not installed: agree when MedSR asks")
+    def fail(*, prompt: bool) -> None:
+        raise MissingPackageError("installing torch failed: check the network")
 
-    monkeypatch.setattr(packages, "ensure_packages", decline)
-    panel.assessment.missing = ["torch"]
+    monkeypatch.setattr(packages, "ensure_packages", fail)
+    panel.assessment.missing = ["monai"]
     panel.ui.enhanceButton.click()
     (box,) = fake_widgets.BOXES
-    assert box.text == "torch was not installed: agree when MedSR asks"
-    assert panel.ui.enhanceButton.text == "Enhance"
+    assert box.text == "installing torch failed: check the network"
+
+
+def test_without_pytorch_and_its_extension_the_way_is_said_before_the_click(
+    open_panel: Callable[[], Any],
+    models_folder: Path,
+    add_volume: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    application: Any,
+) -> None:
+    import MedSRLib.panel.assessment as assessment
+    import MedSRLib.panel.packages as packages
+
+    monkeypatch.setattr(assessment, "missing_packages", lambda: [packages.TORCH])
+    assert packages.needs_extension([packages.TORCH])  # no extension of Slicer is here
+    add_volume(blob())
+    opened = []
+    application.main_window.on_ViewExtensionsManagerAction_triggered = lambda: opened.append(True)
+    panel = open_panel()
+    assert not panel.ui.enhanceButton.enabled
+    assert "install the PyTorch extension" in panel.ui.estimateLabel.text
+    assert panel.ui.extensionsButton.visible
+    panel.ui.extensionsButton.click()
+    assert opened == [True]
 
 
 def test_devices_get_their_names_when_advanced_is_opened(panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,10 +98,10 @@ def test_every_widget_the_code_names_exists_and_every_button_is_connected() -> N
     named = set(re.findall(r"\bui\.(\w+)", code))
     assert named <= set(WIDGETS)
     for name, widget in WIDGETS.items():
-        if widget.get("class") == "QPushButton":
-            assert f'self.ui.{name}.connect("clicked(bool)"' in code
+        if widget.get("class") in ("QPushButton", "QToolButton"):
+            assert re.search(rf'\bui\.{name}\.connect\("(clicked|toggled)\(bool\)"', code), name
         if str(widget.get("class")) == "QComboBox":
-            assert f"self.ui.{name}" in code
+            assert f"ui.{name}" in code or widget.find("property[@name='SlicerParameterName']") is not None
 
 
 def test_sections_are_collapsed_and_the_order_is_the_designs() -> None:
@@ -113,8 +113,9 @@ def test_sections_are_collapsed_and_the_order_is_the_designs() -> None:
         "estimateLabel",
         "enhanceButton",
         "progressBar",
-        "advancedCollapsibleButton",
+        "verdictLabel",
         "trustCollapsibleButton",
+        "advancedCollapsibleButton",
     ]
     assert sorted(wanted, key=order.index) == wanted
     for name in wanted[-2:]:

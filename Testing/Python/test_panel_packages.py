@@ -19,8 +19,10 @@ from MedSRLib.errors import MissingPackageError
 from MedSRLib.panel import packages
 from MedSRLib.panel.packages import (
     TORCH,
+    InstallationDeclined,
     ensure_packages,
     missing_packages,
+    needs_extension,
     read_requirements,
     requirements_file,
     torch_requirement,
@@ -191,7 +193,9 @@ def test_a_user_who_declines_is_told_what_is_missing_and_how_to_get_it(
 ) -> None:
     slicer: Slicer = request.getfixturevalue(which)
     slicer.absent, slicer.agrees = {absent}, False
-    with pytest.raises(MissingPackageError, match=rf"^{absent} was not installed: agree .* -m .* install \"{absent}>="):
+    with pytest.raises(
+        InstallationDeclined, match=rf"^{absent} was not installed: agree .* -m .* install \"{absent}>="
+    ):
         ensure_packages(prompt=True)
 
 
@@ -215,6 +219,22 @@ def test_without_the_pytorch_extension_the_user_is_told_to_install_it(
     monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
     with pytest.raises(MissingPackageError, match=r"PyTorch extension.*Extensions Manager"):
         ensure_packages(prompt=True)
+
+
+def test_the_extension_is_needed_only_where_torch_is_missing_and_it_is_not_there(new: Slicer) -> None:
+    new.absent = {"PyTorchUtils", "monai"}
+    assert not needs_extension(missing_packages())
+    new.absent = {"PyTorchUtils", "torch"}
+    assert needs_extension(missing_packages())
+    new.absent = {"torch"}
+    assert not needs_extension(missing_packages())
+
+
+def test_a_failing_install_is_no_declined_one(new: Slicer) -> None:
+    new.absent, new.fault = {"monai"}, CalledProcessError(1, "pip install")
+    with pytest.raises(MissingPackageError) as caught:
+        ensure_packages(prompt=True)
+    assert not isinstance(caught.value, InstallationDeclined)
 
 
 def test_an_install_that_changes_nothing_is_not_taken_for_success(new: Slicer, monkeypatch: pytest.MonkeyPatch) -> None:

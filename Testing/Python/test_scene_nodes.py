@@ -131,7 +131,10 @@ def test_the_dicom_database_says_modality_and_slice_thickness(
     add_volume: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Database:
+        isOpen = True
+
         def instanceValue(self, uid: str, tag: str) -> str:
+            assert self.isOpen, "a closed database logs SQL errors"
             return {("1.2.3", "0008,0060"): "MR", ("1.2.3", "0018,0050"): "3.5 "}.get((uid, tag), "")
 
     node = add_volume(blob())
@@ -139,14 +142,37 @@ def test_the_dicom_database_says_modality_and_slice_thickness(
     monkeypatch.setattr(slicer, "dicomDatabase", Database(), raising=False)
     volume = volume_from_node(node)
     assert (volume.modality, volume.slice_thickness) == ("MR", 3.5)
+    assert volume.notes == ()
+    Database.isOpen = False
+    volume = volume_from_node(node)
+    assert volume.slice_thickness is None
+    assert any("database is closed" in note for note in volume.notes)
+    Database.isOpen = True
     node.SetAttribute("DICOM.instanceUIDs", "9.9")
     volume = volume_from_node(node)
-    assert (volume.modality, volume.slice_thickness) == ("other", None)
+    assert (volume.modality, volume.slice_thickness) == ("MR", None)
+    assert not any("closed" in note for note in volume.notes)
 
 
-def test_without_a_word_about_it_the_voxels_tell_ct(add_volume: Callable[..., Any]) -> None:
-    assert volume_from_node(add_volume(blob() - np.int16(1000))).modality == "CT"
-    assert volume_from_node(add_volume(blob())).modality == "other"
+@pytest.mark.parametrize(
+    ("voxels", "guess"),
+    [
+        (blob() - np.int16(1000), "CT"),
+        (blob(), "MR"),
+        (blob() - np.int16(1), "other"),
+        (blob().clip(0, 255).astype(np.uint8), "other"),
+        (blob((1, 30, 26)), "other"),
+    ],
+)
+def test_without_a_word_about_it_the_voxels_are_judged_and_a_note_says_so(
+    add_volume: Callable[..., Any], voxels: np.ndarray, guess: str
+) -> None:
+    node = add_volume(voxels)
+    volume = volume_from_node(node)
+    assert volume.modality == guess
+    assert [f"taken for {guess}" in note for note in volume.notes] == [True] * (guess != "other")
+    chosen = volume_from_node(node, modality="US")
+    assert (chosen.modality, chosen.notes) == ("US", ())
 
 
 @pytest.mark.parametrize(

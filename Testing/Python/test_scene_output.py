@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,9 @@ from scene_fixtures import STRAIGHT, attributes_of, blob, enhance_node, enhanced
 from MedSRLib.enhancement.result import UsedModel
 from MedSRLib.errors import InputError, UsageError
 from MedSRLib.scene.capture import capture
+from MedSRLib.scene.difference import difference_node
 from MedSRLib.scene.nodes import affine_of, volume_from_node
-from MedSRLib.scene.output import SOURCE_ROLE, UNCERTAINTY_ROLE, create_output, name_suffix_of, place
+from MedSRLib.scene.output import DIFFERENCE_ROLE, SOURCE_ROLE, UNCERTAINTY_ROLE, create_output, name_suffix_of, place
 
 AddVolume = Callable[..., Any]
 
@@ -171,9 +174,86 @@ def test_provenance_is_complete(add_volume: AddVolume) -> None:
         "MedSR.ModelSHA256": "a" * 64,
         "MedSR.Version": "0.1.0",
         "MedSR.SourceNodeID": node.GetID(),
+        "MedSR.SourceSHA256": capture(node).fingerprint,
     }
     assert report["seconds"] == 1.5
     assert output.GetNodeReference(SOURCE_ROLE) is node
+
+
+def test_the_report_says_where_the_slice_thickness_came_from_and_that_an_input_was_a_result(
+    add_volume: AddVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = add_volume(blob())
+    first = json.loads(enhance_node(node).GetAttribute("MedSR.Report"))
+    assert first["slice_thickness_source"] == "assumed"
+    assert first["warnings"] == []
+    assert "taken for MR" in first["notes"][0]
+    again = json.loads(enhance_node(enhance_node(node), warnings=["w"]).GetAttribute("MedSR.Report"))
+    assert ["itself a result of MedSR" in warning for warning in again["warnings"]] == [True, False]
+    database = SimpleNamespace(isOpen=True, instanceValue=lambda uid, tag: "3.5" if tag == "0018,0050" else "MR")
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    node.SetAttribute("DICOM.instanceUIDs", "1.2.3")
+    assert json.loads(enhance_node(node).GetAttribute("MedSR.Report"))["slice_thickness_source"] == "DICOM"
+
+
+def test_export_to_dicom_finds_a_derived_series_of_the_inputs_study(scene: Any, add_volume: AddVolume) -> None:
+    node = add_volume(blob(), name="3: T1 MPRAGE of a patient with a very long series description")
+    hierarchy = hierarchy_of(scene)
+    item = hierarchy.GetItemByDataNode(node)
+    study = hierarchy.CreateStudyItem(hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "patient"), "study")
+    hierarchy.SetItemParent(item, study)
+    said = {"Modality": "MR", "FrameOfReferenceUID": "1.2.9", "SeriesNumber": "3", "SeriesDescription": "T1"}
+    for name, value in said.items():
+        hierarchy.SetItemAttribute(item, f"DICOM.{name}", value)
+    made = hierarchy.GetItemByDataNode(enhance_node(node))
+    assert hierarchy.GetItemParent(made) == study
+    found = {name: hierarchy.GetItemAttribute(made, f"DICOM.{name}") for name in (*said, "Manufacturer", "Model")}
+    assert found["SeriesDescription"].endswith(", not for primary diagnosis")
+    assert len(found.pop("SeriesDescription")) <= 64
+    assert found == {
+        "Modality": "MR",
+        "FrameOfReferenceUID": "1.2.9",
+        "SeriesNumber": "",
+        "Manufacturer": "MedSR",
+        "Model": "tiny",
+    }
+
+
+def test_an_output_leaves_the_file_that_it_was_loaded_from(scene: Any, add_volume: AddVolume, tmp_path: Path) -> None:
+    node, target = add_volume(blob()), add_volume(blob(), STRAIGHT, "CT of somebody")
+    path = tmp_path / "CT of somebody.nrrd"
+    storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+    storage.SetFileName(str(path))
+    target.SetAndObserveStorageNodeID(storage.GetID())
+    assert storage.WriteData(target)
+    written = path.read_bytes()
+    enhance_node(node, target)
+    assert target.GetStorageNode() is None
+    assert scene.GetNodeByID(storage.GetID()) is None
+    assert target.GetName() == "T1 MedSR x2"
+    assert path.read_bytes() == written
+    enhance_node(node, target)  # again: the name is right already
+    assert target.GetName() == "T1 MedSR x2"
+    enhance_node(add_volume(blob(), name="FLAIR"), target)
+    assert target.GetName() == "FLAIR MedSR x2"
+
+
+def test_a_storage_node_that_two_volumes_share_stays(scene: Any, add_volume: AddVolume) -> None:
+    node, target, other = add_volume(blob()), add_volume(blob(), name="A"), add_volume(blob(), name="B")
+    storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+    for one in (target, other):
+        one.SetAndObserveStorageNodeID(storage.GetID())
+    enhance_node(node, target)
+    assert other.GetStorageNode() is storage
+
+
+def test_added_detail_is_removed_when_its_result_is_written_over(scene: Any, add_volume: AddVolume) -> None:
+    node = add_volume(blob())
+    result = enhance_node(node)
+    added = difference_node(node, result).GetID()
+    enhance_node(node, result)
+    assert scene.GetNodeByID(added) is None
+    assert result.GetNodeReference(DIFFERENCE_ROLE) is None
 
 
 def test_mixed_weights_are_recorded_with_both_hashes(add_volume: AddVolume) -> None:
@@ -204,6 +284,16 @@ def test_the_uncertainty_map_lies_on_the_outputs_grid(add_volume: AddVolume, add
     assert spread.GetDisplayNode().GetAutoWindowLevel()
     assert spread.GetVoxelValueQuantity() is None  # it is no attenuation: nothing may take it for CT
     assert spread.GetAttribute("MedSR.Model") == "tiny"
+
+
+def test_the_uncertainty_map_has_colours_and_a_legend(scene: Any, add_volume: AddVolume) -> None:
+    spread = enhance_node(add_volume(blob()), uncertainty=True).GetNodeReference(UNCERTAINTY_ROLE)
+    display = spread.GetScalarVolumeDisplayNode()
+    assert display.GetColorNode() is not None
+    assert "Grey" not in display.GetColorNodeID()
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(spread)
+    assert legend.GetTitleText() == "uncertainty"
+    assert legend.GetPrimaryDisplayNode() is display
 
 
 def test_writing_into_a_node_is_one_modification_that_keeps_its_name(scene: Any, add_volume: AddVolume) -> None:

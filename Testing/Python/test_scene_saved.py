@@ -46,7 +46,7 @@ def test_a_reloaded_scene_keeps_everything_said_about_an_output(
 
     loaded = scene.GetFirstNodeByName("T1 MedSR x2")
     assert attributes_of(loaded) == attributes
-    assert json.loads(loaded.GetAttribute("MedSR.Report"))["notes"][0].startswith("grüße; 50 %")
+    assert json.loads(loaded.GetAttribute("MedSR.Report"))["notes"][-1].startswith("grüße; 50 %")
     assert (loaded.GetDisplayNode().GetWindow(), loaded.GetDisplayNode().GetLevel()) == (321, 123)
     assert loaded.GetVoxelValueUnits().GetCodeMeaning() == "Hounsfield unit"
     assert loaded.GetNodeReference(SOURCE_ROLE).GetName() == "T1"
