@@ -93,6 +93,7 @@ def panel_texts() -> dict[str, str]:
     import MedSRLib
     from MedSRLib.enhancement.estimate import estimate
     from MedSRLib.models.catalogue import find_model
+    from MedSRLib.panel.advanced import PointSpreadKind
     from MedSRLib.panel.improvement import Improvement
     from MedSRLib.panel.modality import Modality
     from MedSRLib.panel.verdict import report_table, verdict_html
@@ -113,6 +114,7 @@ def panel_texts() -> dict[str, str]:
         "modalityComboBox": Modality.Automatic.label(),
         "modelComboBox": "Automatic",
         "deviceComboBox": "Automatic",
+        "pointSpreadComboBox": PointSpreadKind.Estimated.label(),
         "reportLabel": report_table(enhanced.report),
     }
 
