@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from MedSRLib.enhancement.slabs import Generator, Slab
 
 _ALREADY_ISOTROPIC = 1.01
+_USUALLY_TRAINED = 1.3
+"""Slice thickness over spacing that a model is taken to know where its manifest does not say."""
 
 
 class ThroughPlaneRestoration(Restoration):
@@ -50,7 +52,7 @@ class ThroughPlaneRestoration(Restoration):
         return acquisition.with_point_spread(width)
 
     def warnings(self, volume: Volume, manifest: Manifest, acquisition: AcquisitionModel) -> list[str]:
-        """The result is not isotropic, or the slices are closer than in training."""
+        """The result is not isotropic, or the slices are closer together, or overlap more, than in training."""
         assert manifest.factor_range is not None
         low, high = manifest.factor_range
         i, j, k = volume.spacing
@@ -65,6 +67,12 @@ class ThroughPlaneRestoration(Restoration):
             found.append(
                 f"{factor:.2f} slices are made of each, and {manifest.name} was trained for {low:g} to {high:g}: do "
                 "not expect more than of interpolation"
+            )
+        thickest = _thickest_trained(manifest)
+        if acquisition.slice_thickness > thickest:
+            found.append(
+                f"slices are {acquisition.slice_thickness:.2f} times as thick as they are apart, so that they overlap, "
+                f"and {manifest.name} was trained for {thickest:g} at most: what it adds between them is less certain"
             )
         return found
 
@@ -115,3 +123,9 @@ class ThroughPlaneRestoration(Restoration):
             high = (slice(0, shape[0]), rows, slice(0, shape[2]))
             estimate = add_base(output[high], base[high], manifest)
             yield Slab(low, high, estimate, base[high], None if variance is None else variance[high].sqrt())
+
+
+def _thickest_trained(manifest: Manifest) -> float:
+    """The largest slice thickness over spacing in training, as far as the manifest says it."""
+    pairs = manifest.training.get("configuration", {}).get("pairs", {})
+    return max(pairs.get("thickness", (_USUALLY_TRAINED,)))
