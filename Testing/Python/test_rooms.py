@@ -16,7 +16,8 @@ MAP = ROOT / "CONTRIBUTING.md"
 
 def rooms() -> list[str]:
     """The rooms from the top to the bottom."""
-    return re.findall(r"^\| `(\w+)/` \|", MAP.read_text(encoding="utf-8"), re.MULTILINE)
+    section = MAP.read_text(encoding="utf-8").partition("## The rooms")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `(\w+)/` \|", section, re.MULTILINE)
 
 
 def sources() -> dict[str, str]:
