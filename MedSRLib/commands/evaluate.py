@@ -63,9 +63,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="true point spread of the simulated acquisition; methods go on assuming gaussian",
     )
     parser.add_argument(
+        "--noise",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="standard deviation of noise added to the simulated acquisition, in parts of the scored range: 0.03 is "
+        "60 HU for CT (Rician for MR, else Gaussian)",
+    )
+    parser.add_argument(
         "--untold",
         action="store_true",
-        help="models are not told the nominal width either: they assume what enhance assumes of an unknown scanner",
+        help="models are not told the true point spread and noise: they take what enhance takes of an unknown scanner",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps, for the models")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures here")
@@ -86,7 +94,11 @@ def run(arguments: argparse.Namespace) -> int:
         require_target(arguments.json, ".json", overwrite=arguments.overwrite, inputs=arguments.references)
     if not 0 < arguments.point_spread < float("inf"):
         raise UsageError("--point-spread must be a positive number: 1 is the nominal width")
-    title = _title(arguments.task, arguments.point_spread, arguments.profile, told=not arguments.untold)
+    if not 0 <= arguments.noise < 1:
+        raise UsageError("--noise must lie between 0 and 1: it is a part of the scored range, such as 0.03")
+    title = _title(
+        arguments.task, arguments.point_spread, arguments.profile, arguments.noise, told=not arguments.untold
+    )
     acquisition = parse_task(arguments.task)
     methods = choose_methods(arguments.methods)
     models = choose_models(arguments.model, arguments.task)
@@ -102,6 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
                     models=models,
                     true_width=arguments.point_spread,
                     true_profile=arguments.profile,
+                    noise=arguments.noise,
                     told=not arguments.untold,
                     device=arguments.device,
                     progress=progress,
@@ -116,6 +129,10 @@ def run(arguments: argparse.Namespace) -> int:
     means = mean_scores(list(done.values()))
     if len(done) > 1:
         print(mean_table(title, list(done.values()), means))
+        for kind in sorted({volume.rule.modality for volume in done.values()}):
+            some = [volume for volume in done.values() if volume.rule.modality == kind]
+            if 1 < len(some) < len(done):
+                print(mean_table(f"{title}, {kind}", some, mean_scores(some)))
     if done and arguments.json is not None:
         _write_json(arguments, acquisition.factors, done, failed, means)
     if failed:
@@ -201,8 +218,10 @@ def _row(score: Score, rows: Sequence[Score], unit: float) -> str:
     )
 
 
-def _title(task: str, width: float, profile: str, *, told: bool) -> str:
+def _title(task: str, width: float, profile: str, noise: float, *, told: bool) -> str:
     """The task, and what about the simulated acquisition the methods are not told."""
+    if noise:
+        task = f"{task} with noise of {100 * noise:g} % of the range"
     if not told:
         task = f"{task} (models are not told the acquisition)"
     if profile != "gaussian":
@@ -231,6 +250,7 @@ def _write_json(
         "factors": list(factors),
         "point_spread": arguments.point_spread,
         "profile": arguments.profile,
+        "noise": arguments.noise,
         "untold": arguments.untold,
         "baseline": BASELINE,
         "volumes": [{"reference": name, **volume.to_json()} for name, volume in done.items()],

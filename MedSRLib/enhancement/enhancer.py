@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from MedSRLib.acquisition.conditions import told
 from MedSRLib.acquisition.interpolation import back_project, interpolate
 from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.enhancement.extent import Box, extent_of, region_of
@@ -27,6 +28,7 @@ from MedSRLib.volumes.intensity import IntensityScaling, cast_like, smallest_pos
 from MedSRLib.volumes.volume import Volume
 
 if TYPE_CHECKING:
+    from MedSRLib.enhancement.estimation import Estimate
     from MedSRLib.networks.build import Generator
 
 CONSISTENCY_ITERATIONS = 6
@@ -160,7 +162,7 @@ class Enhancer:
         self._manifest = manifest
         self._restoration = RESTORATIONS[manifest.task]
         self._options = options
-        self._point_spread = options.point_spread
+        self._estimate: Estimate | None = None
         self._used = used
         self._cancelled = cancelled
         self._device = device_label(target)
@@ -197,9 +199,10 @@ class Enhancer:
         scaling = IntensityScaling.fit(volume.voxels, volume.modality)
         smallest = smallest_possible(volume.voxels, volume.modality)
         floor = None if smallest is None else (smallest - scaling.offset) / scaling.width
-        self._generator.begin()
-        acquisition, source = self._find_acquisition(volume, assumed, scaling)
-        extent = extent_of(volume, region, manifest, acquisition)
+        acquisition, source, noise, noise_source = self._find_out(volume, assumed, scaling)
+        self._generator.begin(told(manifest.conditions, acquisition, noise / scaling.width))
+        kept_noise = options.noise_reduction * noise / scaling.width
+        extent = extent_of(volume, region, manifest, acquisition, noisy=kept_noise > 0)
         raw = volume.voxels[extent.context]
         y = scaling.normalise(raw)
         voxels = np.empty(extent.shape, volume.voxels.dtype)
@@ -217,7 +220,8 @@ class Enhancer:
         )
         for slab in slabs:
             self._check()
-            x = back_project(slab.estimate, torch.from_numpy(y[slab.low]), acquisition, iterations, floor=floor)
+            measured = torch.from_numpy(y[slab.low])
+            x = back_project(slab.estimate, measured, acquisition, iterations, floor=floor, noise=kept_noise)
             result = cast_like(scaling.restore(x.numpy()), volume.voxels.dtype)
             deviation = None if slab.spread is None else slab.spread * scaling.width
             part, kept = _overlap(slab.high, extent.cut)
@@ -234,6 +238,8 @@ class Enhancer:
             point_spread=acquisition.point_spread,
             point_spread_source=source,
             slice_thickness=acquisition.slice_thickness,
+            noise=noise if noise_source else None,
+            noise_source=noise_source,
             modality=volume.modality,
             roi=None if one.roi is None else tuple(one.roi),
             consistency=options.consistency,
@@ -255,19 +261,30 @@ class Enhancer:
             None if spread is None else volume.with_voxels(spread, extent.affine),
         )
 
-    def _find_acquisition(
+    def _find_out(
         self, volume: Volume, assumed: AcquisitionModel, scaling: IntensityScaling
-    ) -> tuple[AcquisitionModel, str]:
-        """A for P, and where its in-plane point spread comes from: "given", "estimated" or "assumed"."""
-        from MedSRLib.enhancement.point_spread import estimate_point_spread, take_samples
+    ) -> tuple[AcquisitionModel, str, float, str]:
+        """A and the noise in the volume's units, and where the in-plane point spread and the noise come from.
 
-        if self._point_spread is not None:
-            return assumed.with_point_spread(self._point_spread), "given"
-        if not self._restoration.estimates_point_spread:
-            return assumed, "assumed"
-        samples = take_samples(volume.voxels, scaling, self._manifest.slices)
-        self._point_spread = estimate_point_spread(samples, self._manifest, self._generator)
-        return assumed.with_point_spread(self._point_spread), "estimated"
+        "given" (by the user, or to a later frame by the first), "estimated" or "assumed"; "" and no noise for a
+        generator that cannot be told.
+        """
+        options, source = self._options, "given" if self._estimate else "estimated"
+        told_noise = "noise" in self._manifest.conditions
+        unknown_spread = options.point_spread is None and self._restoration.estimates_point_spread
+        if self._estimate is None and (unknown_spread or (told_noise and options.noise is None)):
+            from MedSRLib.enhancement.estimation import estimate_acquisition
+
+            self._estimate = estimate_acquisition(volume, scaling)
+        acquisition, spread_source = assumed, "assumed" if options.point_spread is None else "given"
+        if unknown_spread and self._estimate is not None:
+            acquisition, spread_source = assumed.with_point_spread(self._estimate.point_spread), source
+        noise, noise_source = 0.0, ""
+        if told_noise and options.noise is not None:
+            noise, noise_source = options.noise, "given"
+        elif told_noise and self._estimate is not None:
+            noise, noise_source = self._estimate.noise, source
+        return acquisition, spread_source, noise, noise_source
 
     def _check(self) -> None:
         if self._cancelled is not None and self._cancelled():

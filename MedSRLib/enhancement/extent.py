@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from MedSRLib.acquisition.interpolation import NOISE_REACH
 from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.enhancement.restorations import RESTORATIONS
 from MedSRLib.errors import UsageError
@@ -39,7 +40,9 @@ class Extent:
     affine: np.ndarray
 
 
-def extent_of(volume: Volume, region: Box, manifest: Manifest, acquisition: AcquisitionModel) -> Extent:
+def extent_of(
+    volume: Volume, region: Box, manifest: Manifest, acquisition: AcquisitionModel, *, noisy: bool = False
+) -> Extent:
     """What an enhancement will read, compute and return.
 
     Args:
@@ -47,9 +50,10 @@ def extent_of(volume: Volume, region: Box, manifest: Manifest, acquisition: Acqu
         region: that is asked for, see ``region_of``.
         manifest: of the model.
         acquisition: A.
+        noisy: agreement is asked for within the noise, which is told from a window around each voxel.
     """
     full = acquisition.high_shape(volume.shape)
-    reach = manifest.halo + _BACK_PROJECTION_REACH
+    reach = manifest.halo + _BACK_PROJECTION_REACH + (NOISE_REACH if noisy else 0)
     slices = RESTORATIONS[manifest.task].slices_around(manifest)
     multiple = manifest.arguments.get("unshuffle", 1)
     context, cut, kept = [], [], []

@@ -30,6 +30,8 @@ class FidelityTally:
     acquisition: AcquisitionModel
     width: float
     misfit: float = 0.0
+    neighbours: float = 0.0
+    neighbour_power: float = 0.0
     low_sum: float = 0.0
     low_count: int = 0
     high_sum: float = 0.0
@@ -49,7 +51,10 @@ class FidelityTally:
             result: the final voxels as they are written, as float32.
             spread: the uncertainty, or None.
         """
-        self.misfit += float(((self.acquisition.apply(result, y.shape) - y) ** 2).double().sum())
+        residual = self.acquisition.apply(result, y.shape) - y
+        self.misfit += float((residual**2).double().sum())
+        self.neighbours += float((residual[..., 1:] * residual[..., :-1]).double().sum())
+        self.neighbour_power += float((residual[..., 1:] ** 2 + residual[..., :-1] ** 2).double().sum()) / 2
         self.low_sum += float(y.double().sum())
         self.low_count += y.numel()
         self.high_sum += float(result.double().sum())
@@ -69,6 +74,7 @@ class FidelityTally:
             "intensity_range": self.width,
             "lr_consistency_rmse": consistency,
             "lr_consistency_percent": 100 * consistency / self.width,
+            "residual_correlation": self.neighbours / self.neighbour_power if self.neighbour_power else 0.0,
             "mean_shift": shift,
             "mean_shift_percent": 100 * shift / self.width,
             "edge_sharpness_gain": float(np.sqrt(self.high_gradient / self.base_gradient))

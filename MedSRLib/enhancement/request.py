@@ -73,8 +73,12 @@ class Options:
         uncertainty: run the generator on flips too, and in-plane on transpositions: their mean is used, their spread
             returned. Takes eight times as long in-plane and in 3D, four times through-plane.
         point_spread: width of the point spread in voxels of the input, or "kspace" for a truncated MR acquisition,
-            when it is known. None: in-plane models estimate it from the volume, see ``point_spread``; for other
+            when it is known. None: in-plane models estimate it from the volume, see ``estimation``; for other
             models it is the manifest's. Along k the slice thickness counts, where the volume says it.
+        noise: standard deviation of the input's noise in its own units (HU for CT), when it is known. None: it is
+            estimated from the volume, see ``estimation``.
+        noise_reduction: how much of what is noise by the model's lights is taken out: 1 agrees with the input within
+            its noise, 0 agrees with every grain of it.
         factor: slices of the result for each slice of the input, "through-plane" models only; None makes slices as
             far apart as the pixels.
         force: also take volumes that look like label maps.
@@ -106,6 +110,23 @@ class Options:
             metavar="W",
         ),
     )
+    noise: float | None = field(
+        default=None,
+        metadata=_offered(
+            "standard deviation of the input's noise in its own units (HU for CT), where it is known (default: "
+            "estimated)",
+            read=float,
+            metavar="SIGMA",
+        ),
+    )
+    noise_reduction: float = field(
+        default=1.0,
+        metadata=_offered(
+            "1 agrees with the input within its noise, 0 with every grain of it (default: 1)",
+            read=float,
+            metavar="0..1",
+        ),
+    )
     factor: float | None = field(
         default=None,
         metadata=_offered(
@@ -135,6 +156,7 @@ class Options:
         require_precision_name(self.precision)
         manifest.require_fidelity(self.fidelity)
         self._check_point_spread(manifest)
+        self._check_noise(manifest)
         self._check_factor(manifest)
 
     def _check_point_spread(self, manifest: Manifest) -> None:
@@ -146,6 +168,16 @@ class Options:
             )
         if width not in (None, "kspace") and (isinstance(width, str) or not 0 < width < float("inf")):
             raise UsageError(f"the point-spread width must be a positive number or 'kspace', not {width!r}")
+
+    def _check_noise(self, manifest: Manifest) -> None:
+        if not 0 <= self.noise_reduction <= 1:
+            raise UsageError(f"noise_reduction must lie between 0 and 1, not {self.noise_reduction:g}")
+        if self.noise is None:
+            return
+        if not 0 <= self.noise < float("inf"):
+            raise UsageError(f"noise must be a standard deviation of at least 0, not {self.noise:g}")
+        if "noise" not in manifest.conditions:
+            raise UsageError(f"{manifest.name} cannot be told how noisy a volume is: leave the noise out")
 
     def _check_factor(self, manifest: Manifest) -> None:
         if self.factor is None:

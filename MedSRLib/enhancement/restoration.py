@@ -32,7 +32,7 @@ class Restoration(ABC):
     Attributes:
         by_slices: the slice axis is another one than the two of the pixels, so that it has to be known.
         runs: of the generator for an uncertainty map.
-        estimates_point_spread: the generator sees the point spread, so that it can be found out through it.
+        estimates_point_spread: A blurs by an in-plane point spread, which can be found out from the slices.
     """
 
     by_slices: ClassVar[bool] = True

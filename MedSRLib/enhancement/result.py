@@ -49,12 +49,17 @@ class FidelityReport:
         point_spread: in-plane width in voxels of the input, or "kspace", as it was taken.
         point_spread_source: "given", "estimated" or "assumed".
         slice_thickness: over the slices' spacing.
+        noise: standard deviation of the input's noise as it was taken, in the volume's units; None for models that
+            cannot be told.
+        noise_source: "given" or "estimated"; "" for models that cannot be told.
         modality: of the input.
         roi: that was enhanced, or None for all.
         consistency: the result was projected onto volumes that agree with the input.
         intensity_range: in the volume's units; what percentages refer to.
         lr_consistency_rmse: RMS of A x - y, in the volume's units.
         lr_consistency_percent: the same in percent of the range.
+        residual_correlation: of what was left unexplained, y - A x, between neighbouring voxels: about 0 for white
+            noise; structure in it is detail that was removed, or noise that the scanner interpolated.
         mean_shift: mean of the result less that of the input, in the volume's units.
         mean_shift_percent: the same in percent of the range.
         edge_sharpness_gain: RMS gradient over that of cubic interpolation.
@@ -79,12 +84,15 @@ class FidelityReport:
     point_spread: PointSpread
     point_spread_source: str
     slice_thickness: float
+    noise: float | None
+    noise_source: str
     modality: str
     roi: tuple[int, ...] | None
     consistency: bool
     intensity_range: float
     lr_consistency_rmse: float
     lr_consistency_percent: float
+    residual_correlation: float
     mean_shift: float
     mean_shift_percent: float
     edge_sharpness_gain: float

@@ -114,13 +114,21 @@ class TiledGenerator:
         self._border = -(-border // self._multiple) * self._multiple
         self._factors = generator.factors
         self._generator = generator
+        self._told: tuple[float, ...] = ()
         self._constants: dict[tuple[float, tuple[int, ...]], torch.Tensor] = {}
         self._load()
 
-    def begin(self) -> None:
-        """Counts anew, for the next volume; what was changed for good stays among the notes."""
+    def begin(self, told: Sequence[float] = ()) -> None:
+        """Counts anew, for the next volume; what was changed for good stays among the notes.
+
+        Args:
+            told: values of the maps that follow the image channels, see ``acquisition.conditions``.
+        """
         self.tiles = self.skipped = 0
         self.notes = list(self._lasting)
+        if tuple(told) != self._told:
+            self._told = tuple(told)
+            self._constants.clear()
 
     def __call__(self, x: np.ndarray) -> torch.Tensor:
         """Runs [N, C, (D,) H, W] float32; returns [N, (D f,) H f, W f] float32 on the CPU (the first output channel).
@@ -194,6 +202,9 @@ class TiledGenerator:
 
     def _infer(self, piece: np.ndarray) -> torch.Tensor:
         low = torch.from_numpy(np.ascontiguousarray(piece)).to(self.device)
+        if self._told:
+            maps = torch.tensor(self._told, dtype=low.dtype, device=low.device).view(1, -1, *[1] * (low.ndim - 2))
+            low = torch.cat([low, maps.expand(len(low), -1, *low.shape[2:])], 1)
         if low.ndim == 4:
             low = low.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from MedSRLib.acquisition.noise import add_gaussian, add_rician
 from MedSRLib.acquisition.operator import AcquisitionModel, Profile
 from MedSRLib.errors import EnhancementCancelled, InputError, ModelError, UsageError
 from MedSRLib.evaluation import metrics
@@ -115,6 +117,18 @@ def acquire_low(volume: Volume, acquisition: AcquisitionModel) -> Volume:
     return _of_thickness(reference.with_voxels(cast_like(voxels, reference.voxels.dtype), affine), acquisition)
 
 
+def noisy(low: Volume, sigma: float) -> Volume:
+    """A measurement with noise, the same at every call: Rician for MR, else white Gaussian; rounded to its dtype.
+
+    Args:
+        low: the measurement y without noise.
+        sigma: standard deviation in the volume's units.
+    """
+    generator = np.random.default_rng(0)
+    add = add_rician if low.modality == "MR" else add_gaussian
+    return low.with_voxels(cast_like(add(low.voxels.astype(np.float32), sigma, generator), low.voxels.dtype))
+
+
 def evaluate_volume(
     reference: Volume,
     acquisition: AcquisitionModel,
@@ -123,6 +137,7 @@ def evaluate_volume(
     models: Sequence[Model] = (),
     true_width: float = 1.0,
     true_profile: Profile = "gaussian",
+    noise: float = 0.0,
     told: bool = True,
     device: str = "auto",
     progress: Progress | None = None,
@@ -132,14 +147,15 @@ def evaluate_volume(
 
     Args:
         reference: the truth; rounded estimates are compared with it in its own dtype.
-        acquisition: what methods and models assume about the acquisition.
+        acquisition: what methods assume about the acquisition.
         methods: names in ``classical.METHODS``.
         models: run through ``enhance``.
         true_width: point-spread width and slice thickness of the simulated acquisition in low-resolution voxels.
-            Other than 1 it shows what a wrong assumption costs: methods are not told, consistency uses the truth.
+            Methods go on assuming 1; consistency uses the truth.
         true_profile: its profile; "kspace" is a truncated MR acquisition, which has no width.
-        told: models are told the nominal width, as the classical methods are; otherwise they assume what ``enhance``
-            assumes of an unknown scanner.
+        noise: standard deviation that is added to the measurement, in parts of the scored range.
+        told: models are told the true acquisition and, where they can be, the noise; otherwise they take what
+            ``enhance`` takes of an unknown scanner.
         device: for the models.
         progress: called with the fraction done and what is done now.
         cancelled: asked before every method and at every tile.
@@ -153,7 +169,9 @@ def evaluate_volume(
     reference = crop_to_multiple(reference, acquisition)
     rule = ScoringRule.of(reference)
     truth = truly(acquisition, true_width, true_profile)
-    low = _of_thickness(acquire_low(reference, truth), acquisition)
+    low = _of_thickness(acquire_low(reference, truth), truth)
+    if noise:
+        low = noisy(low, noise * rule.range)
     given = low if told else replace(low, slice_thickness=None)
     restorers = [*((name, None) for name in methods), *((model.title, model) for model in models)]
     scores = []
@@ -174,7 +192,7 @@ def evaluate_volume(
                 model,
                 device=device,
                 factor=acquisition.factors[2] if model.manifest.kind.has_factor_range else None,
-                point_spread=acquisition.in_plane_fwhm if told else None,
+                **_known(truth, noise * rule.range, model, told=told),
                 progress=report,
                 cancelled=cancelled,
             )
@@ -188,6 +206,14 @@ def evaluate_volume(
         progress(1.0, "")
     k, j, i = (high / small for high, small in zip(reference.shape, low.shape, strict=True))
     return VolumeScores(rule, (i, j, k), reference.shape, low.shape, scores)
+
+
+def _known(truth: AcquisitionModel, sigma: float, model: Model, *, told: bool) -> dict[str, Any]:
+    """Options that tell a model the true acquisition, or nothing of it."""
+    if not told:
+        return {"point_spread": None}
+    width = truth.point_spread if model.manifest.kind.blurs_pixels else truth.slice_thickness
+    return {"point_spread": width, **({"noise": sigma} if "noise" in model.manifest.conditions else {})}
 
 
 def _of_thickness(low: Volume, acquisition: AcquisitionModel) -> Volume:

@@ -34,6 +34,8 @@ class Manifest:
         architecture: a name in ``MedSRLib.networks.build.ARCHITECTURES``.
         arguments: keyword arguments of its constructor.
         halo: low-resolution voxels a tile needs around it.
+        conditions: what the generator is told, in the order of its input maps, which follow the slices: names in
+            ``MedSRLib.acquisition.conditions.CONDITIONS``.
         domain: ``{"modalities": [...], "spacing_mm": [min, max] or None}``: what it was trained for; without
             modalities it was not trained for medical images and is never chosen by itself.
         licence: of the weights.
@@ -66,6 +68,7 @@ class Manifest:
     domain: dict[str, Any]
     licence: str
     description: str
+    conditions: tuple[str, ...] = ()
     factor_range: tuple[float, float] | None = None
     base_iterations: int = 0
     border: int = 0
@@ -81,6 +84,7 @@ class Manifest:
             if not is_right(getattr(self, name)):
                 raise ModelError(f"the manifest's {name!r} must be {wanted}, not {getattr(self, name)!r}")
         object.__setattr__(self, "factors", tuple(self.factors))
+        object.__setattr__(self, "conditions", tuple(self.conditions))
         if self.factor_range is not None:
             object.__setattr__(self, "factor_range", tuple(self.factor_range))
         if self.factor_range is not None and not self.kind.has_factor_range:
@@ -197,7 +201,7 @@ class Manifest:
             "is_patch_data": True,
         }
         channels = {
-            "image": (self.arguments.get("in_channels", 1), [0, 1], "normalised slice"),
+            "image": (self.arguments.get("in_channels", 1), [0, 1], "normalised slice, or a condition"),
             "pred": (self.arguments.get("out_channels", 1), [], self.predicts),
         }
         formats = {

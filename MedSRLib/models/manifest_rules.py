@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
+from MedSRLib.acquisition.conditions import CONDITIONS
 from MedSRLib.models.tasks import TASKS
 from MedSRLib.volumes.volume import MODALITIES
 
@@ -79,6 +80,10 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "description": (_is_text, "a text"),
     "factor_range": (lambda v: v is None or _is_span(v, 1), "null or [min, max] of at least 1"),
     "base_iterations": (lambda v: is_whole(v, least=0), "a whole number of steps"),
+    "conditions": (
+        lambda v: isinstance(v, list | tuple) and set(v) <= set(CONDITIONS),
+        f"a list of {', '.join(CONDITIONS)}",
+    ),
     "border": (lambda v: is_whole(v, least=0), "a whole number of voxels"),
     "in_plane_fwhm": (lambda v: _is_number(v) and v > 0, "a positive number"),
     "intensity": (lambda v: v == "per-volume", "'per-volume'"),

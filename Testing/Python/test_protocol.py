@@ -23,6 +23,7 @@ from MedSRLib.evaluation.protocol import (
     evaluate_volume,
     fits_task,
     models_for_task,
+    noisy,
     parse_task,
     truly,
 )
@@ -214,7 +215,10 @@ def test_a_model_gets_the_measurement_and_is_scored_with_its_sha(tmp_path: Any, 
     assert options["device"] == "cpu"
 
 
-def test_the_true_thickness_of_slices_is_not_given_away(tmp_path: Any, enhance_with: Any) -> None:
+@pytest.mark.parametrize(("told", "thickness"), [(True, 0.7), (False, None)])
+def test_the_true_thickness_of_slices_is_told_or_nothing_of_it(
+    tmp_path: Any, enhance_with: Any, told: bool, thickness: float | None
+) -> None:
     seen: list[float | None] = []
 
     def enhance(volume: Volume, model: Model, **options: Any) -> Any:
@@ -223,8 +227,37 @@ def test_the_true_thickness_of_slices_is_not_given_away(tmp_path: Any, enhance_w
 
     enhance_with(enhance)
     volume = anatomy((8, 24, 24))
-    evaluate_volume(volume, AcquisitionModel((2, 2, 2)), methods=[], models=[a_model(tmp_path)], true_width=0.7)
-    assert seen == [pytest.approx(2 * volume.spacing[2])]
+    models = [a_model(tmp_path)]
+    evaluate_volume(volume, AcquisitionModel((2, 2, 2)), methods=[], models=models, true_width=0.7, told=told)
+    assert seen == [None if thickness is None else pytest.approx(thickness * 2 * volume.spacing[2])]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_models_that_can_be_told_are_told_the_true_width_and_noise(
+    tmp_path: Any, enhance_with: Any, told: bool
+) -> None:
+    seen: list[Any] = []
+
+    def enhance(volume: Volume, model: Model, **options: Any) -> Any:
+        seen.append((options["point_spread"], options.get("noise")))
+        return doubled(volume)
+
+    enhance_with(enhance)
+    models = [a_model(tmp_path, conditions=("width", "kspace", "noise")), a_model(tmp_path)]
+    scores = evaluate_volume(
+        anatomy(), AcquisitionModel((2, 2, 1)), methods=[], models=models, true_width=0.7, noise=0.02, told=told
+    )
+    sigma = pytest.approx(0.02 * scores.rule.range)
+    assert seen == ([(0.7, sigma), (0.7, None)] if told else [(None, None), (None, None)])
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR", "US"])
+def test_the_measurement_gets_the_noise_that_was_asked_for_and_the_same_each_time(modality: str) -> None:
+    clean = anatomy((9, 64, 64), modality)
+    first, second = (noisy(clean, 20.0).voxels.astype(float) for _ in range(2))
+    inside = clean.voxels > clean.voxels.min() + 200
+    assert np.std((first - clean.voxels)[inside]) == pytest.approx(20.0, rel=0.03)
+    assert np.array_equal(first, second)
 
 
 def test_a_model_that_gives_another_shape_is_named(tmp_path: Any, enhance_with: Any) -> None:

@@ -1,0 +1,114 @@
+"""How blurred and how noisy a volume was measured, where nobody says it: read off patches by a small network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from MedSRLib.acquisition.operator import PointSpread
+from MedSRLib.models.estimator import load_estimator
+from MedSRLib.networks.acquisition_estimator import SMALLEST_NOISE
+from MedSRLib.volumes.intensity import IntensityScaling
+from MedSRLib.volumes.volume import Volume
+
+_SLICES = 6
+_SIDE = 64
+"""Of a patch, in voxels; what the network was trained on."""
+_SMALLEST = 16
+"""Smaller images are mirrored to this side: the network reads its features off what its convolutions leave."""
+_PATCHES = 12
+"""Most patches of a slice that are looked at, those with the most in them."""
+_FOREGROUND = 0.05
+_LEAST_FOREGROUND = 0.2
+_NARROWEST, _WIDEST = 0.4, 1.05
+"""A width is never taken to be larger: what is smooth may have been measured sharply, and too wide a point spread rings
+around every edge, while too narrow a one leaves some blur."""
+_PRIOR_MEAN, _PRIOR_VARIANCE = 0.975, 0.095
+"""Of the widths that the network was trained on, which every patch's answer leans to."""
+_INDEPENDENT = 3
+"""Patches of one volume are so much alike that all of them say no more than so many."""
+_CAUTION = 0.2
+"""Standard deviations that a width is taken to be narrower."""
+_UNSEEN = 0.002
+"""Noise, in parts of the range, that the texture of a clean scan is taken for."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a volume shows of its acquisition.
+
+    Args:
+        point_spread: in-plane, width in voxels or "kspace".
+        noise: standard deviation in the volume's units.
+        width_deviation: standard deviation of the width before caution, voxels.
+        noise_deviation: of the noise over patches, relative.
+    """
+
+    point_spread: PointSpread
+    noise: float
+    width_deviation: float
+    noise_deviation: float
+
+
+def estimate_acquisition(volume: Volume, scaling: IntensityScaling) -> Estimate:
+    """In-plane point spread and noise of a volume, from what the network makes of its patches.
+
+    Args:
+        volume: the whole measurement, whatever part of it is to be enhanced.
+        scaling: of the volume.
+
+    Raises:
+        ModelError: the estimator is damaged.
+    """
+    patches = take_patches(volume.voxels, scaling)
+    if not len(patches):
+        return Estimate(1.0, 0.0, float("inf"), float("inf"))
+    short = [(0, max(0, _SMALLEST - n)) for n in patches.shape[2:]]
+    patches = np.pad(patches, [(0, 0), (0, 0), *short], mode="symmetric")
+    truncates = volume.modality in ("MR", "other") and volume.voxels.dtype != np.uint8
+    kind = torch.tensor([[float(volume.modality == "CT"), float(truncates)]]).expand(len(patches), -1)
+    with torch.inference_mode():
+        answers = load_estimator()(torch.from_numpy(patches), kind).double().numpy()
+    width, width_deviation = _combined(answers[:, 0], np.exp(answers[:, 1]))
+    weights = np.exp(-answers[:, 4])
+    level = float(np.average(answers[:, 3], weights=weights))
+    noise_deviation = float(np.sqrt(np.average((answers[:, 3] - level) ** 2, weights=weights)))
+    seen = max(0.0, float(np.exp(level)) - SMALLEST_NOISE)
+    noise = float(np.sqrt(max(0.0, seen**2 - _UNSEEN**2))) * scaling.width
+    cautious = width - _CAUTION * width_deviation
+    point_spread: PointSpread = round(min(max(cautious, _NARROWEST), _WIDEST), 2)
+    if truncates and answers[:, 2].mean() > 0:
+        point_spread = "kspace"
+    return Estimate(point_spread, noise, width_deviation, noise_deviation)
+
+
+def take_patches(voxels: np.ndarray, scaling: IntensityScaling) -> np.ndarray:
+    """Patches of a few slices spread over the volume, normalised, [N, 1, side, side]; none where all of it is air.
+
+    Args:
+        voxels: of the measurement [k, j, i].
+        scaling: of the volume.
+    """
+    sides = [min(_SIDE, n) for n in voxels.shape[1:]]
+    patches = []
+    for k in sorted({int((n + 0.5) * len(voxels) / _SLICES) for n in range(_SLICES)}):
+        plane = scaling.normalise(voxels[k])
+        places = [
+            np.unique(np.linspace(0, n - side, -(-2 * n // side) - 1).astype(int))
+            for n, side in zip(plane.shape, sides, strict=True)
+        ]
+        found = [plane[j : j + sides[0], i : i + sides[1]] for j in places[0] for i in places[1]]
+        found = [patch for patch in found if np.mean(patch > _FOREGROUND) >= _LEAST_FOREGROUND]
+        patches += sorted(found, key=lambda patch: -float(patch.std()))[:_PATCHES]
+    return np.stack(patches)[:, None] if patches else np.empty((0, 1, *sides), np.float32)
+
+
+def _combined(means: np.ndarray, variances: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of the width, given each patch's: what all of them lean to is counted once."""
+    evidence = np.clip(1 / variances - 1 / _PRIOR_VARIANCE, 0, None)
+    shifted = np.where(evidence > 0, means / variances - _PRIOR_MEAN / _PRIOR_VARIANCE, 0.0)
+    precision = _INDEPENDENT * evidence.mean() + 1 / _PRIOR_VARIANCE
+    mean = (_INDEPENDENT * shifted.mean() + _PRIOR_MEAN / _PRIOR_VARIANCE) / precision
+    return float(mean), float(precision**-0.5)
