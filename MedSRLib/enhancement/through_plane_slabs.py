@@ -47,6 +47,10 @@ class ThroughPlaneRestoration(Restoration):
                 pixel = min(i, j)
                 raise InputError(f"the slices are {k:g} mm apart and the pixels {pixel:g} mm: it is isotropic already")
         thickness = thickness_of(volume, manifest, options)
+        if _overlap(volume) > _thickest_trained(manifest):
+            # To undo the blur of slices that overlap more is to raise their noise: with 30 HU of it, a CT of slices
+            # twice as thick as apart came out at 104 HU RMS from the truth; so it is 54, of a spline 49.
+            thickness = 1.0
         width = manifest.in_plane_fwhm if options.point_spread is None else options.point_spread
         acquisition = AcquisitionModel((1, 1, factor), slice_thickness=thickness)
         return acquisition.with_point_spread(width)
@@ -68,11 +72,11 @@ class ThroughPlaneRestoration(Restoration):
                 f"{factor:.2f} slices are made of each, and {manifest.name} was trained for {low:g} to {high:g}: do "
                 "not expect more than of interpolation"
             )
-        thickest = _thickest_trained(manifest)
-        if acquisition.slice_thickness > thickest:
+        if _overlap(volume) > (thickest := _thickest_trained(manifest)):
             found.append(
-                f"slices are {acquisition.slice_thickness:.2f} times as thick as they are apart, so that they overlap, "
-                f"and {manifest.name} was trained for {thickest:g} at most: what it adds between them is less certain"
+                f"slices are {_overlap(volume):.2f} times as thick as they are apart, so that they overlap, and "
+                f"{manifest.name} was trained for {thickest:g} at most: they are taken to be as thick as they are "
+                "apart, which gains less and raises no noise"
             )
         return found
 
@@ -123,6 +127,11 @@ class ThroughPlaneRestoration(Restoration):
             high = (slice(0, shape[0]), rows, slice(0, shape[2]))
             estimate = add_base(output[high], base[high], manifest)
             yield Slab(low, high, estimate, base[high], None if variance is None else variance[high].sqrt())
+
+
+def _overlap(volume: Volume) -> float:
+    """Slice thickness over spacing, as far as the file says it; 1 where it does not."""
+    return volume.slice_thickness / volume.spacing[2] if volume.slice_thickness else 1.0
 
 
 def _thickest_trained(manifest: Manifest) -> float:

@@ -385,11 +385,13 @@ class TestThroughPlaneWarnings:
         assert [words in warning for warning in warnings] == ([True] if words else [])
 
     @pytest.mark.parametrize(("thickness", "said"), [(4.0, False), (5.0, False), (8.0, True), (None, False)])
-    def test_slices_that_overlap_are_said(
+    def test_slices_that_overlap_are_taken_as_thick_as_they_are_apart_and_said(
         self, tmp_path: Path, smooth_volume: MakeVolume, thickness: float | None, said: bool
     ) -> None:
         model = make_tiny_model(tmp_path / "tiny-iso", task="through-plane", factors=(1, 1, 3), factor_range=(1.5, 8))
         affine = np.diag([1.0, 1.0, 4.0, 1.0])
         volume = Volume(smooth_volume((3, 12, 12)).voxels, affine, "MR", slice_thickness=thickness)
-        warnings = enhance(volume, model, device="cpu").report.warnings
-        assert any("2.00 times as thick as they are apart" in warning for warning in warnings) == said
+        report = enhance(volume, model, device="cpu").report
+        assert any("2.00 times as thick as they are apart" in warning for warning in report.warnings) == said
+        taken = {4.0: 1.0, 5.0: 1.25, 8.0: 1.0, None: model.manifest.in_plane_fwhm}
+        assert report.slice_thickness == pytest.approx(taken[thickness])
