@@ -1,0 +1,1 @@
+"""Fusion: several thick series of one anatomy become one isotropic volume."""
