@@ -23,6 +23,8 @@ _EXPORTS = {
     "FidelityReport": "MedSRLib.enhancement.result",
     "enhance": "MedSRLib.enhancement.enhancer",
     "enhance_all": "MedSRLib.enhancement.enhancer",
+    "Fused": "MedSRLib.fusion.fuse",
+    "fuse": "MedSRLib.fusion.fuse",
     "MedSRError": "MedSRLib.errors",
     "EnhancementCancelled": "MedSRLib.errors",
 }

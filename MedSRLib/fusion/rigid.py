@@ -29,3 +29,17 @@ def motion_between(first: np.ndarray, second: np.ndarray, centre: np.ndarray) ->
     """Degrees and millimetres (at ``centre``) between two motions."""
     parameters = rigid_parameters(np.linalg.inv(first) @ second, centre)
     return float(np.linalg.norm(parameters[:3])), float(np.linalg.norm(parameters[3:]))
+
+
+def mean_motion(motion: np.ndarray) -> np.ndarray:
+    """One rigid motion for many: the mean rotation and shift.
+
+    Args:
+        motion: 4x4, or [k, 4, 4].
+    """
+    if motion.ndim == 2:
+        return motion
+    mean = np.eye(4)
+    mean[:3, :3] = Rotation.from_matrix(motion[:, :3, :3]).mean().as_matrix()
+    mean[:3, 3] = motion[:, :3, 3].mean(axis=0)
+    return mean

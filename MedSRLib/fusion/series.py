@@ -81,11 +81,15 @@ class SeriesOperator:
         voxel = float(np.linalg.norm(affine[:3, :3], axis=0).min())
         spacing = series.volume.spacing
         in_plane = [_pixel_matrix(n, pixel / voxel) for n, pixel in ((rows, spacing[1]), (columns, spacing[0]))]
-        self._in_plane = [None if m is None else torch.tensor(m, dtype=torch.float32, device=grid.device) for m in in_plane]
+        self._in_plane = [
+            None if m is None else torch.tensor(m, dtype=torch.float32, device=grid.device) for m in in_plane
+        ]
         self._size = tuple(n if m is None else m.shape[1] for n, m in zip((rows, columns), in_plane, strict=True))
         fine = upsampled_affine(series.volume.affine, series.volume.shape, (count, *self._size))
         planes = list(_planes(series, measured, voxel))
-        self._weights = torch.tensor(np.stack([plane.weights for plane in planes], 1), dtype=torch.float32, device=grid.device)
+        self._weights = torch.tensor(
+            np.stack([plane.weights for plane in planes], 1), dtype=torch.float32, device=grid.device
+        )
         to_index = np.linalg.inv(affine)
         frames = [to_index @ plane.motion @ fine @ _along_k(plane.place) for plane in planes]
         self._frames = torch.tensor(np.stack(frames), dtype=torch.float32, device=grid.device)

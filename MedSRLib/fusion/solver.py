@@ -29,7 +29,9 @@ class JointOperator:
         device: of all tensors.
     """
 
-    def __init__(self, series: Sequence[Series], affine: np.ndarray, shape: Sequence[int], device: torch.device) -> None:
+    def __init__(
+        self, series: Sequence[Series], affine: np.ndarray, shape: Sequence[int], device: torch.device
+    ) -> None:
         self.grid = SplineGrid(shape, device)
         self.parts = [SeriesOperator(one, affine, self.grid) for one in series]
 
@@ -86,7 +88,7 @@ def solve(
     """
     x = start.clone()
     shift = torch.zeros_like(x) if believed is None else believed
-    back = joint.adjoint([w * w.sign() for w in weights]).clamp_min(0)
+    back = joint.adjoint(weights).clamp_min(0)
     for _ in range(reweightings):
         gradient = _gradients(x - shift)
         lag = prior.strength / torch.sqrt(prior.edge**2 + sum(g**2 for g in gradient))

@@ -7,7 +7,7 @@ value at the outer centre, as in ``acquisition.interpolation``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -23,7 +23,7 @@ _POINTS = {"cpu": 2**15, "cuda": 2**21, "mps": 2**20}
 
 @lru_cache(maxsize=32)
 def coefficient_matrix(n: int) -> np.ndarray:
-    """B-spline coefficients of n samples mirrored about the outer ones, for indices -1 .. n + 1: [n + 3, n], float64."""
+    """B-spline coefficients of n samples mirrored about the outer ones, at indices -1 .. n + 1: [n + 3, n]."""
     inverse = ndimage.spline_filter1d(np.eye(n), order=3, axis=0, mode="mirror") if n > 1 else np.ones((1, 1))
     period = max(1, 2 * (n - 1))
     index = np.abs((np.arange(-1, n + 2) + (n - 1)) % period - (n - 1)) if n > 1 else np.zeros(n + 3, int)
@@ -124,6 +124,40 @@ class SplineGrid:
     def _strides(self) -> tuple[int, int, int]:
         _, rows, columns = self.padded
         return 1, columns, rows * columns
+
+
+def resample(
+    x: torch.Tensor, to_index: np.ndarray, shape: Sequence[int], check: Callable[[], None] = lambda: None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A volume on another grid.
+
+    Args:
+        x: its voxels [k, j, i], float32.
+        to_index: 4x4, voxel indices (i, j, k) of the new grid to those of x.
+        shape: of the new grid, [k, j, i].
+        check: called before every slice; raises to cancel.
+
+    Returns:
+        The values, 0 outside the box of x; and how deep each voxel lies in that box: voxels of x to its nearest face,
+        0 outside.
+    """
+    grid = SplineGrid(x.shape, x.device)
+    c = grid.coefficients(x)
+    values = torch.zeros(tuple(shape), device=x.device)
+    depths = torch.zeros(tuple(shape), device=x.device)
+    matrix = torch.tensor(to_index, dtype=torch.float32, device=x.device)
+    row = torch.arange(shape[1], device=x.device, dtype=torch.float32)[:, None]
+    column = torch.arange(shape[2], device=x.device, dtype=torch.float32)
+    for k in range(shape[0]):
+        check()
+        places = [(line[0] * column + line[1] * row + (line[2] * k + line[3])).reshape(-1) for line in matrix[:3]]
+        depth = torch.stack(
+            [torch.minimum(p + 0.5, n - 0.5 - p) for p, n in zip(places, reversed(x.shape), strict=True)]
+        ).amin(dim=0)
+        inside = (depth >= 0).nonzero()[:, 0]
+        values[k].view(-1)[inside] = grid.sample(c, [p[inside] for p in places])
+        depths[k] = depth.clamp_min(0).reshape(depths[k].shape)
+    return values, depths
 
 
 def _weights(t: torch.Tensor) -> tuple[torch.Tensor, ...]:

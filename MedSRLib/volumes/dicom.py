@@ -55,6 +55,7 @@ def read_series(source: str | Path, series: str | None = None) -> VolumeSequence
                 thickness if thickness is not None and thickness > 0 else None,
                 notes=(*stacks.notes, *notes, *more),
                 padding=padding,
+                frame_of_reference=frames[0].text("FrameOfReferenceUID") or None,
             )
         )
     kind = np.result_type(*(volume.voxels.dtype for volume in volumes))

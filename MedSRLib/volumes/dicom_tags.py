@@ -11,9 +11,9 @@ IDENTITY = (
     "SeriesDescription", "SeriesInstanceUID", "SeriesNumber", "ViewPosition",
 )  # fmt: skip
 PLACE = (
-    "FrameIncrementPointer", "GridFrameOffsetVector", "ImageOrientationPatient", "ImagePositionPatient",
-    "ImagerPixelSpacing", "NominalScannedPixelSpacing", "NumberOfFrames", "PixelAspectRatio", "PixelSpacing",
-    "SequenceOfUltrasoundRegions", "SliceThickness", "SpacingBetweenSlices",
+    "FrameIncrementPointer", "FrameOfReferenceUID", "GridFrameOffsetVector", "ImageOrientationPatient",
+    "ImagePositionPatient", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "NumberOfFrames", "PixelAspectRatio",
+    "PixelSpacing", "SequenceOfUltrasoundRegions", "SliceThickness", "SpacingBetweenSlices",
 )  # fmt: skip
 PIXELS = (
     "BitsAllocated", "BitsStored", "Columns", "HighBit", "ModalityLUTSequence", "PhotometricInterpretation",

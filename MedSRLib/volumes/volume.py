@@ -31,6 +31,7 @@ class Volume:
         notes: sentences on what was unusual about the file, for the user.
         padding: lowest and highest value that the file names as no measurement; None where it names none.
         forms: NIfTI's two transforms, of which the affine is the one in force; None for what is no NIfTI file.
+        frame_of_reference: DICOM's UID of the coordinates that the affine leads to; None where nobody says it.
 
     Raises:
         InputError: the voxels are not 3D or the affine is not an invertible 4x4.
@@ -43,6 +44,7 @@ class Volume:
     notes: tuple[str, ...] = ()
     padding: tuple[float, float] | None = None
     forms: NiftiForms | None = None
+    frame_of_reference: str | None = None
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3:
