@@ -14,6 +14,7 @@ from MedSRLib.errors import EnhancementCancelled, MedSRError, OutOfMemoryError, 
 
 COMMANDS = {
     "enhance": "turn one volume into a sharper one",
+    "fuse": "make one isotropic volume of axial, sagittal and coronal series",
     "batch": "enhance every volume below a folder",
     "evaluate": "measure models and classical methods on reference volumes",
     "compare": "draw methods side by side with zoom and difference",

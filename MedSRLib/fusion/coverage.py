@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def coverage_map(sources: Sequence[Source], plan: FusionPlan) -> np.ndarray:
     return count
 
 
-def coverage_figures(coverage: np.ndarray) -> dict[str, object]:
+def coverage_figures(coverage: np.ndarray) -> dict[str, Any]:
     """The coverage map in figures: percent of all voxels by number of series, and the mean number in each slice."""
     counts = np.bincount(coverage.ravel(), minlength=1)
     return {

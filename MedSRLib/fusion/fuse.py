@@ -144,14 +144,22 @@ def fuse(
     result = Volume(voxels, plan.affine, first.modality, frame_of_reference=first.frame_of_reference)
     final = torch.from_numpy((voxels.astype(np.float32) - sources[0].offset) / sources[0].gain).to(target)
     report = fusion_report(
-        sources, plan, final, joint, weights, coverage,
-        believed=believed, warnings=warnings, options={
-            "field": "like" if like is not None else field, "profile": profile, "registration": registration,
-            "slice_motion": slice_motion,
-        },
-        fidelity=None if chosen is None else chosen.fidelity, device=device_label(target),
+        sources,
+        plan,
+        final,
+        joint,
+        weights,
+        coverage,
+        believed=believed,
+        warnings=warnings,
+        field="like" if like is not None else field,
+        slice_profile=profile,
+        registration=registration,
+        slice_motion=slice_motion,
+        fidelity=1.0 if chosen is None or chosen.fidelity is None else chosen.fidelity,
+        device=device_label(target),
         seconds=time.monotonic() - started,
-    )  # fmt: skip
+    )
     covered = Volume(coverage, plan.affine, first.modality, frame_of_reference=first.frame_of_reference)
     return Fused(result, report, None, covered)
 

@@ -55,6 +55,7 @@ def fusion_report(
             more = " and others" if len(entry["outlier_slices"]) > _NAMED_SLICES else ""
             outliers.append(f"slices of {source.name} that fit nothing count less: {listed}{more}")
     figures = coverage_figures(coverage)
+    first = sources[0].series.volume
     warnings = [*warnings, *outliers]
     alone = figures["percent"].get("1", 0.0)
     if alone > 0:
@@ -69,6 +70,7 @@ def fusion_report(
         "series": series,
         "shape": list(reversed(plan.shape)),
         "spacing_mm": list(plan.spacing),
+        "factors": [n / m for n, m in zip(reversed(plan.shape), reversed(first.shape), strict=True)],
         "coverage": figures,
         "model": model,
         "intensity_range": sources[0].gain,

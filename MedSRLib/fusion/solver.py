@@ -91,7 +91,7 @@ def solve(
     back = joint.adjoint(weights).clamp_min(0)
     for _ in range(reweightings):
         gradient = _gradients(x - shift)
-        lag = prior.strength / torch.sqrt(prior.edge**2 + sum(g**2 for g in gradient))
+        lag = prior.strength / torch.stack(gradient).square().sum(dim=0).add(prior.edge**2).sqrt()
         del gradient
 
         def normal(d: torch.Tensor, lag: torch.Tensor = lag) -> torch.Tensor:
