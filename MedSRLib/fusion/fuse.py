@@ -25,7 +25,7 @@ from MedSRLib.fusion.motion import place_series, place_slices
 from MedSRLib.fusion.prepare import Source, prepare
 from MedSRLib.fusion.report import fusion_report
 from MedSRLib.fusion.rigid import mean_motion
-from MedSRLib.fusion.solver import JointOperator, Prior, solve
+from MedSRLib.fusion.solver import JointOperator, Prior, gradients, solve
 from MedSRLib.models.catalogue import Model
 from MedSRLib.volumes.intensity import cast_like, smallest_possible
 from MedSRLib.volumes.volume import Volume
@@ -116,7 +116,7 @@ def fuse(
     follow.stage("fusing coarsely", "coarse")
     x = settle(sources, plan, target, PRIOR, step=follow.step)
 
-    believed = None
+    believed, edges = None, None
     if chosen is not None:
         follow.stage("", "generator")
         still = [_without_slice_motion(source, x, plan) for source in sources]
@@ -125,13 +125,24 @@ def fuse(
             device=device, precision=precision, progress=follow.part, cancelled=cancelled or (lambda: False),
         )  # fmt: skip
         x = believed.x
+        edges = [believed.trust * slope for slope in gradients(believed.x)]
         warnings += believed.notes
 
     follow.stage(f"fusing {len(volumes)} series", "solving")
     joint = JointOperator([source.series for source in sources], plan.affine, plan.shape, target)
     measured = [torch.from_numpy(source.series.volume.voxels).to(target) for source in sources]
     weights = [s.weight().to(target) * part.weight for s, part in zip(sources, joint.parts, strict=True)]
-    x = solve(joint, measured, weights, PRIOR, x, iterations=_ITERATIONS, reweightings=_REWEIGHTINGS, step=follow.step)
+    x = solve(
+        joint,
+        measured,
+        weights,
+        PRIOR,
+        x,
+        believed=edges,
+        iterations=_ITERATIONS,
+        reweightings=_REWEIGHTINGS,
+        step=follow.step,
+    )
 
     coverage = coverage_map(sources, plan)
     first = volumes[0]

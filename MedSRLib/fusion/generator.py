@@ -48,11 +48,14 @@ class Believed:
 
     Args:
         x: on the grid of the fusion, [k, j, i].
+        trust: how far it is believed against the measurements: 1 where one series is alone, 0 where two or more
+            measured, between them at the faces of the series' boxes.
         report: of the first series that went through it, for the model's name and hashes.
         notes: what the user should know.
     """
 
     x: torch.Tensor
+    trust: torch.Tensor
     report: dict[str, Any] | None
     notes: list[str]
 
@@ -113,4 +116,5 @@ def believe(
         weight = (depth / fade).clamp(max=1)
         total += weight * values
         weights += weight
-    return Believed(torch.where(weights > 0, total / weights.clamp_min(1e-6), estimate), report, notes)
+    x = torch.where(weights > 0, total / weights.clamp_min(1e-6), estimate)
+    return Believed(x, (2 - weights).clamp(0, 1) * (weights > 0), report, notes)

@@ -1,8 +1,9 @@
 """The anatomy that all series agree on: weighted least squares with a small edge-preserving prior.
 
-    min over x:  sum_s |W_s^(1/2) (y_s - A_s T_s x)|^2  +  strength * sum_v sqrt(eps^2 + |grad (x - m)|^2_v)
+    min over x:  sum_s |W_s^(1/2) (y_s - A_s T_s x)|^2  +  strength * sum_v sqrt(eps^2 + |grad x - t grad m|^2_v)
 
-m is what is believed where nothing was measured: 0, or a network's volume. The prior is a Charbonnier penalty
+m is a network's volume and t how far its edges are believed, voxel by voxel: 0 where several series say what there is,
+1 where one series is alone and says nothing of what lies between its slices. The prior is a Charbonnier penalty
 (Charbonnier et al. 1997), solved by reweighting; each weighted problem by conjugate gradients on its normal equations
 (Hestenes and Stiefel 1952) with a diagonal preconditioner.
 """
@@ -68,7 +69,7 @@ def solve(
     prior: Prior,
     start: torch.Tensor,
     *,
-    believed: torch.Tensor | None = None,
+    believed: Sequence[torch.Tensor] | None = None,
     iterations: int = 8,
     reweightings: int = 2,
     step: Callable[[], None] = lambda: None,
@@ -81,24 +82,26 @@ def solve(
         weights: W_s, one over the variance of each voxel's noise; 0 where a voxel does not count.
         prior: see ``Prior``.
         start: first x, [k, j, i].
-        believed: m; None for 0.
+        believed: t grad m, as ``gradients`` gives it; None for 0.
         iterations: of conjugate gradients for each reweighting.
         reweightings: of the prior.
         step: called after every iteration; raises to cancel.
     """
     x = start.clone()
-    shift = torch.zeros_like(x) if believed is None else believed
     back = joint.adjoint(weights).clamp_min(0)
     for _ in range(reweightings):
-        gradient = _gradients(x - shift)
-        lag = prior.strength / torch.stack(gradient).square().sum(dim=0).add(prior.edge**2).sqrt()
-        del gradient
+        surplus = gradients(x)
+        if believed is not None:
+            surplus = [g - m for g, m in zip(surplus, believed, strict=True)]
+        lag = prior.strength / torch.stack(surplus).square().sum(dim=0).add(prior.edge**2).sqrt()
 
         def normal(d: torch.Tensor, lag: torch.Tensor = lag) -> torch.Tensor:
-            return joint.adjoint([w * y for w, y in zip(weights, joint.apply(d), strict=True)]) + _divergence(lag, d)
+            smooth = _transposed_gradients([lag * g for g in gradients(d)])
+            return smooth.add_(joint.adjoint([w * y for w, y in zip(weights, joint.apply(d), strict=True)]))
 
         residual = joint.adjoint([w * (y - a) for w, y, a in zip(weights, measured, joint.apply(x), strict=True)])
-        residual -= _divergence(lag, x - shift)
+        residual -= _transposed_gradients([lag * g for g in surplus])
+        del surplus
         inverse = 1 / (back + 6 * lag)
         z = inverse * residual
         direction = z.clone()
@@ -117,8 +120,8 @@ def solve(
     return x
 
 
-def _gradients(x: torch.Tensor) -> list[torch.Tensor]:
-    """Forward differences along every axis, 0 at the last voxel."""
+def gradients(x: torch.Tensor) -> list[torch.Tensor]:
+    """D x: forward differences along every axis, 0 at the last voxel."""
     differences = []
     for axis in range(3):
         d = torch.zeros_like(x)
@@ -127,12 +130,12 @@ def _gradients(x: torch.Tensor) -> list[torch.Tensor]:
     return differences
 
 
-def _divergence(lag: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """D' diag(lag) D x, D the forward differences."""
-    total = torch.zeros_like(x)
-    for axis in range(3):
-        n = x.shape[axis] - 1
-        flow = lag.narrow(axis, 0, n) * x.diff(dim=axis)
+def _transposed_gradients(differences: Sequence[torch.Tensor]) -> torch.Tensor:
+    """D', the transpose of ``gradients``; its arguments are 0 at the last voxels."""
+    total = torch.zeros_like(differences[0])
+    for axis, d in enumerate(differences):
+        n = d.shape[axis] - 1
+        flow = d.narrow(axis, 0, n)
         total.narrow(axis, 0, n).sub_(flow)
         total.narrow(axis, 1, n).add_(flow)
     return total
