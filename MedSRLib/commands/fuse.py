@@ -127,7 +127,6 @@ def run(arguments: argparse.Namespace) -> int:
     report["warnings"] = [*dict.fromkeys(s for source in sources for s in source.warnings()), *report["warnings"]]
     report["notes"] += write_volume(fused.volume, arguments.output, mark=_mark(report), **allowed)
     if arguments.coverage is not None:
-        assert fused.coverage is not None
         write_volume(fused.coverage, arguments.coverage, **allowed)
     text = json.dumps(report, indent=2, ensure_ascii=False)
     if arguments.report is not None:

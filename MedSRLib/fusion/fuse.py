@@ -14,7 +14,6 @@ import torch
 
 from MedSRLib.acquisition.slice_profiles import SliceProfile, profile_reach
 from MedSRLib.enhancement.devices import device_label, resolve_device
-from MedSRLib.enhancement.enhancer import Cancelled, Enhanced, Progress
 from MedSRLib.errors import EnhancementCancelled
 from MedSRLib.fusion.checks import require_fusable
 from MedSRLib.fusion.coarse import settle
@@ -27,6 +26,7 @@ from MedSRLib.fusion.report import fusion_report
 from MedSRLib.fusion.rigid import mean_motion
 from MedSRLib.fusion.solver import JointOperator, Prior, gradients, solve
 from MedSRLib.models.catalogue import Model
+from MedSRLib.progress import Cancelled, Progress
 from MedSRLib.volumes.intensity import cast_like, smallest_possible
 from MedSRLib.volumes.volume import Volume
 
@@ -46,14 +46,18 @@ _REWEIGHTINGS = 2
 
 
 @dataclass(frozen=True)
-class Fused(Enhanced):
+class Fused:
     """What ``fuse`` returns.
 
     Args:
+        volume: isotropic, where the first series lies, with its dtype and grey levels.
+        report: plain values that ``json`` can write: motion, gain and agreement of each series, coverage, model.
         coverage: how many series measured each voxel, uint8, on the grid of ``volume``.
     """
 
-    coverage: Volume | None = None
+    volume: Volume
+    report: dict[str, Any]
+    coverage: Volume
 
 
 def fuse(
@@ -172,7 +176,7 @@ def fuse(
         seconds=time.monotonic() - started,
     )
     covered = Volume(coverage, plan.affine, first.modality, frame_of_reference=first.frame_of_reference)
-    return Fused(result, report, None, covered)
+    return Fused(result, report, covered)
 
 
 def _without_slice_motion(source: Source, x: torch.Tensor, plan: FusionPlan) -> Any:

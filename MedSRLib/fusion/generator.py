@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from MedSRLib.enhancement.enhancer import enhance
+from MedSRLib.enhancement.result import FidelityReport
 from MedSRLib.errors import EnhancementCancelled, InputError, UsageError
 from MedSRLib.fusion.series import Series
 from MedSRLib.fusion.spline import resample
@@ -56,7 +56,7 @@ class Believed:
 
     x: torch.Tensor
     trust: torch.Tensor
-    report: dict[str, Any] | None
+    report: FidelityReport | None
     notes: list[str]
 
 
@@ -87,7 +87,7 @@ def believe(
         EnhancementCancelled: ``cancelled()`` returned true.
     """
     total, weights = torch.zeros_like(estimate), torch.zeros_like(estimate)
-    report: dict[str, Any] | None = None
+    report: FidelityReport | None = None
     notes = []
 
     def check() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 
 from MedSRLib import __version__
-from MedSRLib.enhancement.report import NOTICE
+from MedSRLib.enhancement.result import NOTICE
 from MedSRLib.fusion.coverage import coverage_figures
 from MedSRLib.fusion.generator import Believed
 from MedSRLib.fusion.grid import FusionPlan
@@ -62,8 +63,8 @@ def fusion_report(
         warnings.append(f"{alone:.0f} % of the result rest on one series alone")
     model = None
     if believed is not None and believed.report is not None:
-        model = believed.report["model"]
-        warnings += believed.report["warnings"]
+        model = asdict(believed.report.model)
+        warnings += believed.report.warnings
     return {
         "notice": NOTICE,
         "version": __version__,
@@ -77,7 +78,7 @@ def fusion_report(
         "memory_bytes": plan.memory,
         **given,
         "warnings": warnings,
-        "notes": [] if believed is None or believed.report is None else believed.report["notes"],
+        "notes": [] if believed is None or believed.report is None else list(believed.report.notes),
     }
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from fusion_fixtures import AXIAL, CORONAL, SAGITTAL, Blobs, stack
 from module_fixtures import REPOSITORY
 
 from MedSRLib.commands.main import COMMANDS, build_parser, main
@@ -203,6 +204,8 @@ def desk(tmp_path: Path, smooth_volume: Callable[..., Volume], monkeypatch: pyte
         "VOLUMES/p07.nii.gz": smooth_volume((8, 48, 48)),
     }.items():
         write_volume(volume, tmp_path / name)
+    for name, directions in {"axial": AXIAL, "sagittal": SAGITTAL, "coronal": CORONAL}.items():
+        write_volume(stack(Blobs(), directions, side=28.0), tmp_path / f"{name}.nii.gz")
     write_series(tmp_path / "dicom_folder")
     return tmp_path
 
