@@ -24,6 +24,7 @@ _GREY_WITHIN = 2
 _LUT_BITS = (8, 16)
 _FEWEST_BITS = 8
 """No image has fewer; below more there may be overlays."""
+_LARGEST_RESCALE = 2.0**31
 _LARGE_FILE = 2**28
 
 
@@ -73,7 +74,7 @@ def read_stored(path: Path) -> np.ndarray:
     from pydicom.pixels import pixel_array
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-    syntax = None
+    syntax, is_compressed = None, False
     try:
         with pydicom_without_warnings():
             file = _parsed(path)
@@ -85,10 +86,12 @@ def read_stored(path: Path) -> np.ndarray:
                 )
                 file.ensure_file_meta()
                 file.file_meta.TransferSyntaxUID = syntax
+            is_compressed = syntax.is_compressed  # ValueError of a UID that names no transfer syntax
+            _require_as_many_pixels_as_said(file, is_compressed=is_compressed)
             samples = int(file.get("SamplesPerPixel") or 1)
             if not any(name in file for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
                 raise InputError(f"{path} holds no pixels, as if cut short: copy or export it again")
-            if syntax.is_compressed and syntax != RLELossless and not syntax.is_deflated:
+            if is_compressed and syntax != RLELossless and not syntax.is_deflated:
                 with suppress(RuntimeError), quiet_libraries():
                     return _by_gdcm(file, samples)
             with quiet_libraries():
@@ -98,7 +101,7 @@ def read_stored(path: Path) -> np.ndarray:
     except MemoryError:
         raise
     except Exception as error:  # pydicom and its decoders raise much for damaged files
-        if syntax is None or not syntax.is_compressed:
+        if syntax is None or not is_compressed:
             raise InputError(f"{path} is cut short or damaged ({one_line(error)}): copy or export it again") from error
         raise InputError(
             f"{path} is damaged, or its {syntax.name} cannot be decoded ({one_line(error)}): export it uncompressed"
@@ -107,8 +110,25 @@ def read_stored(path: Path) -> np.ndarray:
     pixels = pixels[None] if pixels.ndim == rank else pixels
     try:
         return pixels if samples > 1 else _meaningful_bits(pixels, file)
-    except (TypeError, ValueError) as error:
+    except (NotImplementedError, TypeError, ValueError) as error:  # of a tag that cannot be read, too
         raise InputError(f"{path} is damaged ({one_line(error)}): copy or export it again") from error
+
+
+def _require_as_many_pixels_as_said(file: Any, *, is_compressed: bool) -> None:
+    """A file with the pixels of several images says how many: rows or columns that are too few tear images apart.
+
+    Raises:
+        ValueError: there are pixels of more images than it says.
+    """
+    if is_compressed or "PixelData" not in file:
+        return
+    names = ("Rows", "Columns", "BitsAllocated")
+    bits = int(file.get("SamplesPerPixel") or 1) * int(
+        np.prod([int(file.get(name) or 0) for name in names], dtype=object)
+    )
+    said, found = int(file.get("NumberOfFrames") or 1), 8 * len(file.PixelData)
+    if bits and found >= (said + 1) * bits and not str(file.get("PhotometricInterpretation")).startswith("YBR"):
+        raise ValueError(f"it holds the pixels of {found // bits} images of its size, and says {said}")
 
 
 def _parsed(path: Path) -> Any:
@@ -217,6 +237,11 @@ def _rescaled(frame: Frame, pixels: np.ndarray) -> np.ndarray:
         raise InputError(f"{frame.path} has a RescaleSlope of 0, which makes all pixels equal: export the series again")
     if (slope, intercept) == (1, 0):
         return pixels
+    if max(abs(slope), abs(intercept)) > _LARGEST_RESCALE:
+        raise InputError(
+            f"{frame.path} has a RescaleSlope of {slope:g} and a RescaleIntercept of {intercept:g}, of which no grey "
+            "levels come: correct them or export the series again"
+        )
     if slope.is_integer() and intercept.is_integer() and pixels.dtype.kind in "iu":
         return pixels.astype(np.int64) * int(slope) + int(intercept)
     return (pixels * slope + intercept).astype(np.float32)

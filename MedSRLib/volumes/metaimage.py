@@ -98,7 +98,7 @@ def read_metaimage(path: Path) -> VolumeSequence:
 def _sizes(header: _Header) -> list[int]:
     """Numbers of voxels along i, j, k and frames."""
     numbers, rank = header.numbers("DimSize"), header.numbers("NDims")
-    if numbers is None or rank is None or not np.isfinite(numbers).all() or len(numbers) != rank:
+    if numbers is None or rank is None or not np.isfinite(numbers).all() or [len(numbers)] != rank.tolist():
         raise header.damaged("its DimSize does not fit its NDims")
     if not np.array_equal(numbers, np.rint(numbers)):
         raise header.damaged("its DimSize is no whole numbers")

@@ -202,10 +202,11 @@ def _forms(field: Any, to_millimetres: np.ndarray, shape: tuple[int, ...]) -> tu
         "qform": quaternion_affine(quaternion[:3], quaternion[3:], spacing, pixdim[0]) if qform_code else None,
     }
     notes = []
+    finite = {"sform": True, "qform": bool(np.isfinite(pixdim[1:4]).all())}
     for name, form in candidates.items():
         if form is not None:
             form = to_millimetres @ form
-            if not places(form):
+            if not places(form) or not finite[name]:
                 notes.append(f"the header's {name} is no affine that can place a volume: it is passed over")
                 form = None
             candidates[name] = form
@@ -217,6 +218,8 @@ def _doubts(path: Path, forms: NiftiForms, pixdim: np.ndarray, shape: tuple[int,
     """Sentences where the header contradicts itself or leaves out what it should say."""
     taken = forms.in_force
     if taken is None:
+        if not np.isfinite(pixdim).all():
+            raise InputError(f"{path} gives a pixel size of {_listed(pixdim)} mm: give it a valid one")
         if forms.sform_code or forms.qform_code:
             raise InputError(f"{path} has no sform or qform of finite numbers that places it: give it a valid affine")
         made_up = (

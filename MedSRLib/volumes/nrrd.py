@@ -112,6 +112,8 @@ def _affine(header: NrrdHeader, axes: _Axes, directions: list[np.ndarray | None]
             matrix[:3, 2] = _unit(np.cross(matrix[:3, 0], matrix[:3, 1]))
         origin = header.vectors("spaceorigin")
         if len(origin) == 1 and origin[0] is not None:
+            if origin[0].size < width:
+                raise header.damaged("its space origin has too few numbers")
             matrix[:width, 3] = origin[0][:width]
         factors = _unit_factors(header, header.per_axis("spaceunits")[:3], notes)
         matrix[: len(factors)] *= np.array(factors)[:, None]

@@ -246,7 +246,7 @@ def _by_nibabel(path: Path) -> tuple[np.ndarray, list[np.ndarray]]:
     affines = []
     if header["sform_code"] > 0:
         affines.append(to_millimetres @ header.get_sform())
-    if header["qform_code"] > 0:
+    if header["qform_code"] > 0 and np.isfinite(header["pixdim"][1:4]).all():
         affines.append(to_millimetres @ _qform(header))
     if not affines:
         steps = [abs(float(step)) * millimetres or 1.0 for step in header["pixdim"][1:4]]
@@ -379,8 +379,11 @@ def _by_itk(path: Path) -> tuple[np.ndarray, list[np.ndarray]]:
     if path.suffix in (".mha", ".mhd"):
         text = path.read_bytes().split(b"ElementDataFile")[0]
         packed = re.search(rb"^CompressedData *= *[Tt1]", text, re.MULTILINE)
-        size = re.search(rb"^CompressedDataSize = \d+$", text, re.MULTILINE)
-        assert size or not packed, "ITK reads rubbish where the compressed size is not given"
+        sizes = re.findall(rb"^CompressedDataSize = (.*)$", text, re.MULTILINE)
+        data = path.with_suffix(".raw") if path.suffix == ".mhd" else path
+        rest = data.read_bytes().partition(b"ElementDataFile = LOCAL\n")[2] if data == path else data.read_bytes()
+        right = bool(sizes) and sizes[-1] == b"%d" % len(rest)
+        assert right or not packed, "ITK reads rubbish where the compressed size is not right"
     rank = image.GetDimension()
     affine = np.eye(4)
     affine[:rank, :rank] = np.reshape(image.GetDirection(), (rank, rank)) * np.asarray(image.GetSpacing())

@@ -279,3 +279,41 @@ class TestFoundByFuzzing:
         monkeypatch.setattr(pydicom, "dcmread", dcmread)
         with pytest.raises(InputError, match="longer than the file"):
             read_sequence(folder)
+
+    @pytest.mark.parametrize(
+        ("tags", "says"),
+        [
+            ({"RescaleIntercept": "1e60"}, "RescaleIntercept of 1e"),
+            ({"RescaleSlope": "99999999999"}, "RescaleSlope of 1e"),
+            ({"Columns": 2}, "pixels of 6 images"),
+        ],
+    )
+    def test_numbers_that_no_picture_comes_of_are_refused(
+        self, tmp_path: Path, tags: dict[str, object], says: str
+    ) -> None:
+        folder = dicom_objects.write_series(tmp_path, "US", **tags)
+        with pytest.raises(InputError, match=says):
+            read_sequence(folder)
+
+    def test_a_uid_that_is_no_transfer_syntax_is_refused(self, tmp_path: Path) -> None:
+        folder = dicom_objects.write_series(tmp_path, "US")
+        (path,) = folder.iterdir()
+        one = pydicom.dcmread(path)
+        one.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        one.save_as(path)
+        path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.0\0"))
+        with pytest.raises(InputError, match="IM1"):
+            read_sequence(folder)
+
+    def test_a_pixel_size_that_is_not_finite_makes_no_qform(self, tmp_path: Path) -> None:
+        write_volume(Volume(np.arange(60, dtype=np.uint8).reshape(3, 4, 5), np.diag([1, 2, 3, 1])), tmp_path / "a.nii")
+        content = bytearray((tmp_path / "a.nii").read_bytes())
+        struct.pack_into("<f", content, 80, float("inf"))
+        (tmp_path / "a.nii").write_bytes(content)
+        volume = read_sequence(tmp_path / "a.nii").volumes[0]
+        np.testing.assert_allclose(volume.spacing, [1, 2, 3], rtol=1e-6)
+        assert any("passed over" in note for note in volume.notes)
+        struct.pack_into("<2h", content, 252, 0, 0)
+        (tmp_path / "a.nii").write_bytes(content)
+        with pytest.raises(InputError, match="pixel size"):
+            read_sequence(tmp_path / "a.nii")
