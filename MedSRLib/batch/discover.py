@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from MedSRLib.errors import InputError, UsageError
+from MedSRLib.volumes.dicom_files import lacks_preamble
 from MedSRLib.volumes.dicom_tags import PATIENT, without_patient
 from MedSRLib.volumes.files import READABLE
 from MedSRLib.volumes.source import data_files
@@ -167,12 +168,14 @@ def _read_label_tags(path: Path) -> Any:
 
     if not path.exists():
         return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
             return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_LABEL_TAGS))
-    except InvalidDicomError:
-        return None
+        except InvalidDicomError:
+            if not lacks_preamble(path):
+                return None
+            return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_LABEL_TAGS), force=True)
 
 
 def _label(tags: Any, uid: str) -> str:

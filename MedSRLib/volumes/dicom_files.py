@@ -97,6 +97,12 @@ def choose_series(found: list[Series], source: Path, uid: str | None) -> Series:
     raise InputError(f"{len(chosen)} series in {source} match {uid!r}, choose one of these: {listed}")
 
 
+def lacks_preamble(path: Path) -> bool:
+    """Whether a file begins as DICOM does behind its preamble, as files from network captures and old archives do."""
+    with path.open("rb") as file:
+        return file.read(2) in _FIRST_GROUPS
+
+
 def read_tags(path: Path) -> tuple[Any, str]:
     """A file's attributes without pixels, and why its image cannot be read.
 

@@ -6,7 +6,9 @@ import os
 import sys
 from pathlib import Path
 
+import pydicom
 import pytest
+from image_fixtures import noise, write_nifti
 from test_dicom import write_series, write_slice
 
 from MedSRLib.batch.discover import Study, find_studies
@@ -164,3 +166,18 @@ def test_nothing_to_enhance_is_said(root: Path) -> None:
         found(root / "a.nii")
     with pytest.raises(InputError, match="does not exist"):
         found(root / "nowhere")
+
+
+def test_dicom_without_preamble_and_pairs_of_nifti_are_studies_once_each(tmp_path: Path) -> None:
+    write_series(tmp_path / "old")
+    for path in (tmp_path / "old").iterdir():
+        one = pydicom.dcmread(path)
+        with path.open("wb") as file:
+            data = pydicom.Dataset({element.tag: element for element in one})
+            pydicom.dcmwrite(file, data, implicit_vr=True, little_endian=True)
+    whole = write_nifti(tmp_path / "whole.nii", noise(3, 4, 5), magic=b"ni1\0").read_bytes()
+    (tmp_path / "whole.nii").unlink()
+    (tmp_path / "pair.hdr").write_bytes(whole[:348])
+    (tmp_path / "pair.img").write_bytes(whole[352:])
+    found = find_studies(tmp_path, output=tmp_path / "out")
+    assert [(study.suffix, study.fingerprint["files"]) for study in found] == [("", 5), (".hdr", 2)]
