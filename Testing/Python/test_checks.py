@@ -107,3 +107,29 @@ def test_no_voxels_is_refused(force: bool) -> None:
 def test_a_blank_volume_is_refused(value: int) -> None:
     with pytest.raises(InputError, match=f"every voxel is {value}"):
         require_enhanceable(volume_of(np.full((3, 4, 5), value, np.int16)))
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_map_of_many_small_labels_is_refused(ordered: bool) -> None:
+    """Parcels of an atlas, nuclei of a microscope: labels of a few voxels each, beside any other number."""
+    random = np.random.default_rng(3)
+    seeds = random.random((600, 3)) * (6, 36, 36)
+    if ordered:
+        seeds = seeds[np.argsort(seeds[:, 0])]
+    grid = np.stack(np.meshgrid(*map(np.arange, (6, 36, 36)), indexing="ij"), axis=-1)
+    labels = np.argmin(((grid[..., None, :] - seeds) ** 2).sum(-1), axis=-1).astype(np.int32) + 1
+    with pytest.raises(InputError, match="label map"):
+        require_enhanceable(volume_of(labels))
+
+
+@pytest.mark.parametrize(("scale", "word"), [(1e31, "too large"), (1e60, "too large"), (1e-33, "too small")])
+@pytest.mark.parametrize("force", [False, True])
+def test_grey_levels_that_float32_does_not_hold_are_refused(scale: float, word: str, force: bool) -> None:
+    voxels = scale * np.random.default_rng(0).random((3, 4, 5))
+    with pytest.raises(InputError, match=word):
+        require_enhanceable(volume_of(voxels), force=force)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 3e-3, 3.7e7, 1e20])
+def test_grey_levels_in_any_unit_are_not(scale: float) -> None:
+    require_enhanceable(volume_of(scale * np.random.default_rng(0).random((3, 4, 5))))
