@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 
-from MedSRLib.jobs.transport import Listener, Transport, python_executable, worker_environment
+from MedSRLib.jobs.transport import Listener, Transport, command_of, worker_environment
 
 Devices = list[tuple[str, str]]
 """Names as ``enhance`` takes them, each with its label for people; the CPU first."""
@@ -44,7 +44,7 @@ class DeviceQuery:
                 on_found(devices)
 
         transport.start(
-            [python_executable(), "-m", "MedSRLib.jobs.device_query"],
+            command_of("device_query"),
             worker_environment(),
             Listener(output=self._keep, log=lambda data: None, exited=exited),
         )

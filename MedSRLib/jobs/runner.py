@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import math
 import os
 import shutil
 import tempfile
@@ -14,18 +16,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from MedSRLib.errors import InputError, OutputError, UsageError
+from MedSRLib.enhancement.estimate import estimate
+from MedSRLib.errors import InputError, MedSRError, OutputError, UsageError
 from MedSRLib.jobs.exits import explain_exit
 from MedSRLib.jobs.job import Callbacks, Job
 from MedSRLib.jobs.messages import Cancelled, Done, Event, LineBuffer, Progress, Ready, encode, parse_event
 from MedSRLib.jobs.time_left import TimeLeft
 from MedSRLib.jobs.transport import Listener, Transport, worker_command, worker_environment
+from MedSRLib.models.installed import manifest_for
 
 if TYPE_CHECKING:
     from MedSRLib.enhancement.result import Enhanced
 
 CANCEL_GRACE_SECONDS = 5.0
 """What a worker gets to answer a cancel before it is killed; it asks before every tile."""
+IDLE_SECONDS = 300.0
+"""A worker that has nothing to do holds about 0.5 GB."""
+_SPARE_BYTES = 64 * 2**20
+"""What is to stay free in the temporary folder."""
 _LOG_LINES = 200
 _TAIL_LINES = 30
 
@@ -59,6 +67,7 @@ class JobRunner:
         make_transport: such as ``QProcessTransport``; where no event loop runs, ``poll`` has to be called often.
         command: what starts a worker; None for this MedSR's own.
         temporary_folder: where job folders are made; None for the system's.
+        idle_seconds: after which a worker without a job is ended, to give its memory back; it needs seconds to start.
     """
 
     def __init__(
@@ -67,10 +76,12 @@ class JobRunner:
         *,
         command: Sequence[str] | None = None,
         temporary_folder: Path | None = None,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._make_transport = make_transport
         self._command = command
         self._temporary_folder = temporary_folder
+        self._idle_seconds = idle_seconds
         self._state = State.IDLE
         self._transport: Transport | None = None
         self._worker_pid: int | None = None
@@ -153,6 +164,13 @@ class JobRunner:
         self._jobs += 1
         try:
             folder = Path(tempfile.mkdtemp(prefix="MedSR-", dir=self._temporary_folder))
+            needed, free = bytes_needed(job), shutil.disk_usage(folder).free
+            if free < needed + _SPARE_BYTES:
+                folder.rmdir()
+                raise OutputError(
+                    f"the work needs {needed / 1e9:.1f} GB in the temporary folder {folder.parent}, where "
+                    f"{free / 1e9:.1f} GB are free: free some space there, or enhance a region"
+                )
             run = _Run(self._jobs, job, callbacks, folder)
             try:
                 for index, one in enumerate(job.inputs):
@@ -162,7 +180,8 @@ class JobRunner:
                 raise
         except OSError as error:
             raise OutputError(
-                f"the volume could not be written to the temporary folder ({error.strerror}): free some space there"
+                f"the volume could not be written to the temporary folder "
+                f"{self._temporary_folder or tempfile.gettempdir()} ({error.strerror or error}): free some space there"
             ) from error
         return run
 
@@ -314,6 +333,14 @@ class JobRunner:
         """Idle before the caller is told, so that it can submit again."""
         self._run = None
         self._state = State.IDLE
+        transport, jobs = self._transport, self._jobs
+
+        def end_idle_worker() -> None:
+            if self._transport is transport and self._run is None and self._jobs == jobs:
+                self._drop_worker(quietly=True)
+
+        if transport is not None:
+            transport.call_later(self._idle_seconds, end_idle_worker)
 
     def _remove(self, folder: Path | None = None) -> None:
         """Removes a job folder, and those that were still in use when their job ended."""
@@ -321,3 +348,21 @@ class JobRunner:
         for one in folders:
             shutil.rmtree(one, ignore_errors=True)
         self._leftover = [one for one in folders if one.exists()]
+
+
+def bytes_needed(job: Job) -> int:
+    """About what a job's files take: its inputs, its results, and their uncertainty maps in float32.
+
+    Where the model does not fit the input, which the worker will say, only the inputs are counted.
+    """
+    total = 0
+    for one in job.inputs:
+        voxels = one.volume.voxels
+        total += voxels.nbytes
+        with contextlib.suppress(MedSRError):
+            manifest = manifest_for(str(job.model), "CPU")
+            expected = estimate(
+                one.volume.shape, voxels.dtype, manifest, "CPU", job.options, spacing=one.volume.spacing, roi=one.roi
+            )
+            total += math.prod(expected.shape) * (voxels.itemsize + (4 if job.options.uncertainty else 0))
+    return total

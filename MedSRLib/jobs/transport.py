@@ -15,6 +15,8 @@ from typing import Protocol
 
 from MedSRLib.errors import MissingPackageError
 
+PYTHON_VARIABLE = "MEDSR_PYTHON"
+"""Environment variable with the path of an interpreter that has MedSR's packages, in the place of the own one."""
 _NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)
 
 
@@ -80,9 +82,15 @@ def kill_tree(pid: int) -> None:
 def python_executable() -> str:
     """The interpreter that has MedSR's packages: in Slicer its launcher PythonSlicer.
 
+    ``MEDSR_PYTHON`` names another one, as for Slicer on an Intel Mac, whose own Python gets no torch beyond 2.2.
+
     Raises:
         MissingPackageError: there is none.
     """
+    if named := os.environ.get(PYTHON_VARIABLE):
+        if shutil.which(named) is None:
+            raise MissingPackageError(f"{PYTHON_VARIABLE} names {named}, which cannot be started: correct or unset it")
+        return named
     if Path(sys.executable or "").name.lower().startswith("python"):
         return sys.executable
     found = shutil.which("PythonSlicer")
@@ -93,7 +101,16 @@ def python_executable() -> str:
 
 def worker_command() -> list[str]:
     """What starts a worker."""
-    return [python_executable(), "-m", "MedSRLib.jobs.worker"]
+    return command_of("worker")
+
+
+def command_of(module: str) -> list[str]:
+    """What starts a module of this room in a process of its own: by a path, whatever becomes of PYTHONPATH.
+
+    Args:
+        module: its name.
+    """
+    return [python_executable(), "-P", str(Path(__file__).with_name("start.py")), module]
 
 
 def worker_environment() -> dict[str, str]:

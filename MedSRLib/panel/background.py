@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
+import slicer
 from slicer.i18n import tr as _
 
 from MedSRLib.enhancement.request import Options
@@ -34,7 +36,7 @@ class BackgroundJobs:
     """One job at a time. Slicer's event loop delivers how it goes."""
 
     def __init__(self) -> None:
-        self._runner = JobRunner(QProcessTransport)
+        self._runner = JobRunner(QProcessTransport, temporary_folder=_temporary_folder())
 
     def start(
         self,
@@ -79,6 +81,16 @@ class BackgroundJobs:
     def close(self) -> None:
         """Ends the worker, and what it was doing; nobody is told."""
         self._runner.close()
+
+
+def _temporary_folder() -> Path | None:
+    """The one in Slicer's settings, made if it is not there; the system's where there is none."""
+    chosen = slicer.app.temporaryPath
+    if not chosen:
+        return None
+    folder = Path(chosen)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _finish(place: Callable[[], Any], listener: JobListener) -> None:

@@ -31,6 +31,7 @@ class Application:
     def __init__(self) -> None:
         self.main_window: Any = SimpleNamespace(objectName="qSlicerMainWindow", statusBar=lambda: None)
         self.layout_manager: Any = None
+        self.temporaryPath = ""
         self.connected: dict[str, Callable[[], None]] = {}
 
     def testingEnabled(self) -> bool:
@@ -317,6 +318,7 @@ def install(patch: Any, cache: Path) -> Application:
     import slicer
 
     app = Application()
+    app.temporaryPath = "" if cache is None else str(cache / "Slicer-tmp")
     qt, ctk = ModuleType("qt"), ModuleType("ctk")
     fake_widgets.fill_module(qt, "qt", fake_qt.QProcess, fake_qt.QProcessEnvironment, fake_qt.QTimer)
     fake_widgets.fill_module(ctk, "ctk")

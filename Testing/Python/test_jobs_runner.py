@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import fake_qt
 import numpy as np
@@ -26,7 +28,7 @@ from MedSRLib.jobs import runner as runner_module
 from MedSRLib.jobs import transport as transport_module
 from MedSRLib.jobs.exits import explain_exit
 from MedSRLib.jobs.job import Job
-from MedSRLib.jobs.runner import State
+from MedSRLib.jobs.runner import State, bytes_needed
 from MedSRLib.jobs.time_left import TimeLeft
 from MedSRLib.models.catalogue import Model
 from MedSRLib.volumes.files import read_volume
@@ -466,6 +468,72 @@ def test_a_temporary_folder_that_cannot_be_written_to_is_an_error_of_submit(job:
     with pytest.raises(OutputError, match="temporary folder"):
         made.submit(job)
     assert made.runner.state is State.IDLE
+
+
+def test_a_full_disk_is_told_before_the_work_with_both_sizes(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Bench("subprocess", tmp_path / "jobs")
+    monkeypatch.setattr(runner_module.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**6))
+    with pytest.raises(OutputError, match=r"needs .* GB in the temporary folder .*jobs, where 0\.0 GB are free"):
+        made.submit(job)
+    assert is_empty(made.folder)
+    assert made.runner.state is State.IDLE
+
+
+def test_a_write_that_breaks_off_is_told_with_its_reason(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise OSError("1000 requested and 16 written")  # as numpy says it, without an error number
+
+    made = Bench("subprocess", tmp_path / "jobs")
+    monkeypatch.setattr(runner_module.np, "save", broken)
+    with pytest.raises(OutputError, match="1000 requested and 16 written"):
+        made.submit(job)
+    assert is_empty(made.folder)
+
+
+def test_the_space_for_results_is_counted_by_the_model(volume: Volume, models_folder: Path, tiny_model: Model) -> None:
+    name = tiny_model.manifest.name
+    assert bytes_needed(job_of(volume, name)) == 5 * volume.voxels.nbytes
+    assert bytes_needed(job_of(volume, name, uncertainty=True)) == (5 + 8) * volume.voxels.nbytes
+    assert bytes_needed(job_of(volume, "gone")) == volume.voxels.nbytes
+
+
+def test_an_idle_worker_gives_its_memory_back_and_the_next_job_gets_a_new_one(
+    transport: str, job: Job, tmp_path: Path
+) -> None:
+    answer = "say(json.dumps({'event': 'cancelled', 'job': json.loads(line)['job']}))"
+    worker = script(f"ready(); [{answer} for line in sys.stdin if 'enhance' in line]")
+    with bench(transport, tmp_path / "jobs", worker) as made:
+        made.runner._idle_seconds = 0.2
+        pids = []
+        for _ in range(2):
+            assert made.run(job).cancelled
+            pids.append(made.runner.worker_pid)
+            made.wait(lambda: made.runner.worker_pid is None)
+            wait_for_end(pids[-1])
+        assert pids[0] != pids[1]
+
+
+def test_an_external_interpreter_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDSR_PYTHON", sys.executable)
+    monkeypatch.setattr(sys, "executable", "/opt/slicer/bin/SlicerApp-real")
+    assert transport_module.worker_command()[0] == os.environ["MEDSR_PYTHON"]
+    monkeypatch.setenv("MEDSR_PYTHON", "/no/such/python")
+    with pytest.raises(MissingPackageError, match="MEDSR_PYTHON names /no/such/python"):
+        transport_module.worker_command()
+
+
+def test_the_worker_is_found_without_pythonpath_and_from_any_folder(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    for module, said in (("worker", '"event": "ready"'), ("device_query", '["cpu", "CPU"]')):
+        command = transport_module.command_of(module)
+        ran = subprocess.run(
+            command, input="", capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120
+        )
+        assert said in ran.stdout, ran.stderr
 
 
 def test_other_options_than_those_of_enhance_are_refused(volume: Volume) -> None:
