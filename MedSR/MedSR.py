@@ -146,6 +146,7 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def exit(self) -> None:
         """Called each time the user opens a different module; what is running goes on."""
+        self.beforeAfter.stop()
         self._stopFollowing()
 
     def onSceneStartClose(self, caller: Any, event: Any) -> None:
@@ -244,7 +245,7 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Installs what is missing and hands the job to the logic, which reports to this widget."""
         from MedSRLib.panel.overwriting import may_overwrite
 
-        if not may_overwrite(self._parameterNode.outputVolume):
+        if not (self.assessment.all_frames or may_overwrite(self._parameterNode.outputVolume)):
             return
         if self.assessment.missing:
             self.setProcessingState(ProcessingState.Installing, _("Installing packages"))
@@ -256,8 +257,8 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.setProcessingState(ProcessingState.Idle)
             return
         self.logic.process(
-            (self.assessment.sequence if node.allFrames else None) or node.inputVolume,
-            node.outputVolume,
+            self.assessment.sequence if self.assessment.all_frames else node.inputVolume,
+            None if self.assessment.all_frames else node.outputVolume,
             self.assessment.model,
             region=node.region,
             modality=node.modality.value,
@@ -277,7 +278,7 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setProcessingState(ProcessingState.Idle, _("Done: {name}").format(name=output.GetName()))
         shown = shown_volume(output)
         if shown:
-            self.assessment.learn(shown.GetAttribute("MedSR.Report"))
+            self.assessment.learn(output.GetAttribute("MedSR.Report"))
             self.regions.outline(self._parameterNode.region)
             self._parameterNode.resultVolume = shown
             where = self.trust.put_in_views(shown, shown.GetNodeReference("MedSR.Source"))

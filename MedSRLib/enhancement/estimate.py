@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import statistics
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -26,13 +27,15 @@ from MedSRLib.models.manifest import Manifest
 from MedSRLib.volumes.storage import write_atomically
 from MedSRLib.volumes.volume import Volume
 
-MEASURED = "measured in the last run on this device"
+MEASURED = "measured in the last {n} on this device"
 GUESSED = "guessed from the number of processor cores"
 UNKNOWN = "known after the first run on this device"
 
 _CPU = "CPU"
 _RATE_PER_CORE = 1.5e10
 """Multiplications a second of one core in float32 convolutions: 1.6e10 to 2e10 measured with the lite model."""
+_RUNS = 5
+"""Of a device that are remembered: the median of their speeds is not moved by one in which something else ran."""
 _FEWEST_SECONDS = 1.0
 """Shorter runs say more about starting than about speed."""
 _PROCESS_BYTES = 1.1e9
@@ -140,7 +143,8 @@ def remember_speed(estimated: Estimate, report: FidelityReport) -> None:
     """
     if report.seconds < _FEWEST_SECONDS:
         return
-    speeds = {**_speeds(), _key(report.device): estimated.multiplications / report.seconds}
+    key, speeds = _key(report.device), _speeds()
+    speeds[key] = [*speeds.get(key, []), estimated.multiplications / report.seconds][-_RUNS:]
     with suppress(OutputError):  # An estimate is not worth an error.
         write_atomically(_speed_file(), json.dumps(speeds, indent=2).encode())
 
@@ -165,7 +169,8 @@ def multiplications_per_voxel(manifest: Manifest) -> float:
 def _rate(device_name: str) -> tuple[float | None, str]:
     measured = _speeds().get(_key(device_name))
     if measured:
-        return measured, MEASURED
+        runs = "run" if len(measured) == 1 else f"{len(measured)} runs"
+        return statistics.median(measured), MEASURED.format(n=runs)
     if device_name == _CPU:
         # Two logical processors share one core's arithmetic.
         return _RATE_PER_CORE * max(1, (os.cpu_count() or 1) // 2), GUESSED
@@ -181,9 +186,12 @@ def _speed_file() -> Path:
     return Path.home() / ".medsr" / "speed.json"
 
 
-def _speeds() -> dict[str, float]:
+def _speeds() -> dict[str, list[float]]:
+    """Multiplications a second in the latest runs, by device; an earlier version kept the last one alone."""
     try:
         stored = json.loads(_speed_file().read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return stored if isinstance(stored, dict) else {}
+    if not isinstance(stored, dict):
+        return {}
+    return {key: rates if isinstance(rates, list) else [rates] for key, rates in stored.items()}

@@ -47,12 +47,18 @@ def join_frames(sequence: VolumeSequence, results: Iterable[Enhanced]) -> Enhanc
     spreads = tuple(one.uncertainty for one in made if one.uncertainty is not None)
     return EnhancedSequence(
         replace(sequence, volumes=tuple(one.volume for one in made)),
-        _joined([one.report for one in made], sequence.names),
+        join_reports([one.report for one in made], sequence.names),
         replace(sequence, volumes=spreads) if spreads else None,
     )
 
 
-def _joined(reports: Sequence[FidelityReport], names: tuple[str, ...]) -> FidelityReport:
+def join_reports(reports: Sequence[FidelityReport], names: Sequence[str]) -> FidelityReport:
+    """One report of all frames, as ``EnhancedSequence`` holds it.
+
+    Args:
+        reports: one a frame, in order.
+        names: of the frames.
+    """
     if len(reports) == 1:
         return reports[0]
     each = [report.to_json() for report in reports]

@@ -72,6 +72,11 @@ class AdvancedSection:
         self.ui.fidelitySlider.enabled = pleases
         self.ui.factorSpinBox.enabled = has_range
         self.ui.uncertaintyCheckBox.enabled = not all_frames
+        self.ui.uncertaintyHintLabel.text = (
+            _("Not with all frames of a sequence: choose one frame for it.")
+            if all_frames
+            else _("A second volume says where the model is unsure; takes eight times as long.")
+        )
         self.ui.pointSpreadComboBox.toolTip = (
             _("How the scanner blurs pixels. Estimated from the volume where nobody knows.")
             if manifest.kind.blurs_pixels

@@ -19,12 +19,14 @@ from MedSRLib.panel.packages import missing_packages, needs_extension
 from MedSRLib.panel.preview import preview
 from MedSRLib.scene.browsing import sequence_of
 
+_REPORT = "MedSR.Report"
+
 
 class Assessment:
     """Keeps the panel's texts up to date with the parameters, and what follows from them for a job.
 
-    ``missing`` packages, ``model`` and ``options`` to ask for, ``sequence`` that the input shows a frame of, and the
-    ``estimate``.
+    ``missing`` packages, ``model`` and ``options`` to ask for, ``sequence`` that the input shows a frame of, whether
+    ``all_frames`` of it are asked for, and the ``estimate``.
 
     Args:
         ui: the panel's widgets by name.
@@ -42,6 +44,7 @@ class Assessment:
         self.model: str | None = None
         self.options = USUAL
         self.sequence: Any = None
+        self.all_frames = False
         self.estimate: Estimate | None = None
 
     def open_extensions_manager(self, checked: bool = False) -> None:
@@ -63,10 +66,19 @@ class Assessment:
             Why it cannot be done, or nothing.
         """
         ui = self._ui
-        ui.explanationLabel.text = parameters.improvement.explanation()
         volume = parameters.inputVolume
+        ui.explanationLabel.text = parameters.improvement.explanation()
+        if volume is not None and volume.GetAttribute(_REPORT):
+            ui.explanationLabel.text += " " + _("The input is a result of MedSR: estimates would be taken for a scan.")
         self.sequence = None if volume is None else sequence_of(volume)
         ui.allFramesCheckBox.visible = self.sequence is not None
+        self.all_frames = self.sequence is not None and parameters.allFrames
+        ui.outputSelector.enabled = not self.all_frames
+        ui.outputSelector.toolTip = (
+            _("All frames of a sequence go into a new sequence.")
+            if self.all_frames
+            else _("Where the result goes. One that MedSR did not make is overwritten only after asking.")
+        )
         self.estimate, reason = None, ""
         blocked = needs_extension(self.missing)
         ui.packagesLabel.visible = bool(self.missing) and not blocked
@@ -80,7 +92,10 @@ class Assessment:
         if blocked:
             self.estimate = None
             reason = _("PyTorch is missing: install the PyTorch extension from the Extensions Manager, and start again")
-        ui.estimateLabel.text = reason if self.estimate is None else self.estimate.line()
+        text = reason if self.estimate is None else self.estimate.line()
+        if self.estimate is not None and self.all_frames:
+            text = _("{n} frames of {each}").format(n=self.sequence.GetNumberOfDataNodes(), each=text)
+        ui.estimateLabel.text = text
         return reason
 
     def learn(self, report: str) -> None:
@@ -102,13 +117,14 @@ class Assessment:
             parameters,
             manifest,
             device=self._devices.name,
-            all_frames=self.sequence is not None and parameters.allFrames,
+            all_frames=self.all_frames,
         )
-        return preview(
+        one = preview(
             parameters.inputVolume,
-            parameters.outputVolume,
+            None if self.all_frames else parameters.outputVolume,
             parameters.region,
             manifest,
             self._devices.label,
             self.options,
         )
+        return one.of_frames(self.sequence.GetNumberOfDataNodes()) if self.all_frames else one

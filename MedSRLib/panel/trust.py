@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from MedSRLib.enhancement.result import FidelityReport
 from MedSRLib.errors import InputError, MedSRError
 from MedSRLib.panel.verdict import report_table, verdict_html
+from MedSRLib.scene.browsing import sequence_of
 
 _REPORT = "MedSR.Report"
 _SOURCE = "MedSR.Source"
@@ -63,7 +64,7 @@ class TrustSection:
             working: something goes on, beside which an old verdict would be misread.
         """
         self._result = result
-        text = result.GetAttribute(_REPORT) if result is not None else None
+        text = _report_of(result)
         report, problem = _read(text)
         ui = self.ui
         ui.verdictLabel.visible = report is not None and not working
@@ -152,6 +153,15 @@ class TrustSection:
         from MedSRLib.scene.views import layout_of
 
         layout_of(scene).SetViewArrangement(self._views_before.arrangement)
+
+
+def _report_of(result: Any) -> str | None:
+    """The report on a result: of all frames, where it shows one of a sequence."""
+    if result is None:
+        return None
+    sequence = sequence_of(result)
+    whole = None if sequence is None else sequence.GetAttribute(_REPORT)
+    return whole or result.GetAttribute(_REPORT)
 
 
 def _read(text: str | None) -> tuple[FidelityReport | None, str]:

@@ -82,6 +82,16 @@ def report_table(report: FidelityReport) -> str:
     ]
     if report.uncertain_share_percent is not None:
         rows.append((_("Uncertain voxels"), f"{report.uncertain_share_percent:.1f} %"))
+    if report.frames:
+        rows.append((_("Frames"), _("{n}; the figures above are the worst of all").format(n=len(report.frames))))
+        each = _("disagreement {x} %, edges {gain} times as steep")
+        rows += [
+            (
+                _("Frame {name}").format(name=frame["name"]),
+                each.format(x=f"{frame['lr_consistency_percent']:.2f}", gain=f"{frame['edge_sharpness_gain']:.2f}"),
+            )
+            for frame in report.frames
+        ]
     rows += [(_("Note"), sentence) for sentence in report.notes]
     body = "".join(f"<tr><td>{html.escape(a)}&nbsp;&nbsp;</td><td>{html.escape(b)}</td></tr>" for a, b in rows)
     return f"<table>{body}</table><p>{html.escape(report.notice)}</p>"

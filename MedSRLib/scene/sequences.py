@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import slicer
 
+from MedSRLib.enhancement.frames import join_reports
 from MedSRLib.enhancement.result import Enhanced
 from MedSRLib.errors import InputError
 from MedSRLib.scene.browsing import browser_of
-from MedSRLib.scene.capture import Capture, entry_text
+from MedSRLib.scene.capture import ENHANCED_AGAIN, REPORT, Capture, entry_text, fingerprint
 from MedSRLib.scene.hierarchy import put_beside
 from MedSRLib.scene.nodes import image_from_voxels, set_affine, volume_from_node
-from MedSRLib.scene.output import describe, name_suffix_of, record, show_like, usable_name
+from MedSRLib.scene.output import SOURCE_ROLE, completed, describe, name_suffix_of, record, show_like, usable_name
 from MedSRLib.scene.region import box_from_roi
 
 _SEQUENCE = "vtkMRMLSequenceNode"
@@ -77,6 +79,8 @@ def capture_sequence(sequence_node: Any, *, roi_node: Any = None, modality: str 
             transform_id=None if transform_node is None else transform_node.GetID(),
             quantity=entry_text(described.GetVoxelValueQuantity()),
             units=entry_text(described.GetVoxelValueUnits()),
+            warnings=ENHANCED_AGAIN if frame.GetAttribute(REPORT) else (),
+            fingerprint=fingerprint(volume),
         )
         frames.append((sequence_node.GetNthIndexValue(n), job))
     return SequenceCapture(
@@ -112,12 +116,15 @@ def place_sequence(job: SequenceCapture, results: Iterable[Enhanced]) -> Any:
     sequence.SetIndexUnit(unit)
     sequence.SetIndexType(kind)
     sequence.SetNumericIndexValueTolerance(tolerance)
-    suffix = ""
+    suffix, reports = "", []
     for (index_value, frame), enhanced in zip(job.frames, results, strict=True):
         suffix = name_suffix_of(enhanced.report.factors)
         _add_frame(sequence, index_value, frame, enhanced, suffix)
+        reports.append(completed(enhanced.report, frame))
     sequence.SetName(job.scene.GenerateUniqueName(usable_name(f"{job.source_name} {suffix}")))
     sequence.SetAttribute("MedSR.SourceNodeID", job.source_id)
+    whole = join_reports(reports, [index_value for index_value, _ in job.frames])
+    sequence.SetAttribute(REPORT, json.dumps(whole.to_json()))
     job.scene.AddNode(sequence)
     _show(sequence, job, suffix)
     return sequence
@@ -147,4 +154,5 @@ def _show(sequence: Any, job: SequenceCapture, suffix: str) -> None:
     describe(volume, job.frames[0][1])
     show_like(volume, source)
     volume.SetAndObserveTransformNodeID(source.GetTransformNodeID())
+    volume.SetNodeReferenceID(SOURCE_ROLE, source.GetID())
     put_beside(volume, source)

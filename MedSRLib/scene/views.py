@@ -5,6 +5,7 @@ Everything goes through MRML nodes, so nothing here needs a layout manager; with
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import slicer
 
+from MedSRLib.scene.capture import REPORT
 from MedSRLib.scene.output import SOURCE_ROLE, UNCERTAINTY_ROLE
 
 COMPARE_VIEWS = ("MedSRInput", "MedSROutput", "MedSRAdded", "MedSRUncertainty")
@@ -92,7 +94,7 @@ def restore_views(scene: Any, state: Views) -> None:
 def show_instead(output: Any, source: Any) -> list[str]:
     """Shows a result wherever its input, or another result of that, is shown; every view keeps looking where it does.
 
-    Views to compare in are left alone.
+    The result of a region lies over its input. Views to compare in are left alone.
 
     Args:
         output: vtkMRMLScalarVolumeNode in a scene.
@@ -103,6 +105,7 @@ def show_instead(output: Any, source: Any) -> list[str]:
     """
     scene = output.GetScene()
     family = _family(scene, source)
+    of_region = source is not None and bool(json.loads(output.GetAttribute(REPORT) or "{}").get("roi"))
     shown = []
     for view, composite in ordinary_views(scene):
         before = capture_view(view, composite)
@@ -110,8 +113,13 @@ def show_instead(output: Any, source: Any) -> list[str]:
             for layer, volume in zip(_LAYERS[:2], before.volumes, strict=False):
                 if volume in family:
                     getattr(composite, f"Set{layer}VolumeID")(output.GetID())
+            below = composite.GetBackgroundVolumeID() == output.GetID()
+            if below and of_region and composite.GetForegroundVolumeID() in (None, output.GetID()):
+                composite.SetBackgroundVolumeID(source.GetID())
+                composite.SetForegroundVolumeID(output.GetID())
+                composite.SetForegroundOpacity(1.0)
         look(view, before)
-        if view.IsMappedInLayout() and composite.GetBackgroundVolumeID() == output.GetID():
+        if view.IsMappedInLayout() and below:
             shown.append(before.name)
     return shown
 

@@ -119,7 +119,7 @@ def test_the_time_is_guessed_measured_or_unknown_and_says_which() -> None:
     assert first.seconds is not None
     remember_speed(first, report_of(device="CPU", seconds=3 * first.seconds))
     second = estimate((20, 256, 256), np.int16, manifest(), "CPU")
-    assert second.basis == MEASURED
+    assert second.basis == MEASURED.format(n="run")
     assert second.seconds == pytest.approx(6 * first.seconds)
     gpu = estimate((10, 256, 256), np.int16, manifest(), "NVIDIA RTX 4090, 21 GB free")
     assert (gpu.seconds, gpu.basis) == (None, UNKNOWN)
@@ -127,6 +127,17 @@ def test_the_time_is_guessed_measured_or_unknown_and_says_which() -> None:
     again = estimate((10, 256, 256), np.int16, manifest(), "NVIDIA RTX 4090, 3 GB free")
     assert again.seconds == pytest.approx(2.0)
     assert estimate((20, 256, 256), np.int16, manifest(), "CPU").seconds == second.seconds
+
+
+def test_one_slow_run_among_several_does_not_move_the_estimate(home: Path) -> None:
+    one = estimate((10, 256, 256), np.int16, manifest(), "CPU")
+    for seconds in (10.0, 10.0, 90.0, 11.0, 10.0, 10.0):
+        remember_speed(one, report_of(device="CPU", seconds=seconds))
+    again = estimate((10, 256, 256), np.int16, manifest(), "CPU")
+    assert again.seconds == pytest.approx(10.0)
+    assert again.basis == "measured in the last 5 runs on this device"
+    (home / ".medsr" / "speed.json").write_text('{"CPU": 1e9}')  # as an earlier version wrote it
+    assert estimate((10, 256, 256), np.int16, manifest(), "CPU").basis == MEASURED.format(n="run")
 
 
 def test_a_run_too_short_to_judge_by_and_a_damaged_file_are_ignored(home: Path) -> None:

@@ -409,7 +409,7 @@ def test_devices_get_their_names_when_advanced_is_opened(panel: Any, monkeypatch
     stub.parent.mkdir(parents=True, exist_ok=True)
     stub.write_text(f"#!{sys.executable}\n{answer}\n")
     stub.chmod(0o755)
-    monkeypatch.setattr(devices, "python_executable", lambda: str(stub))
+    monkeypatch.setattr(devices, "command_of", lambda module: [str(stub)])
     panel.ui.advancedCollapsibleButton.collapsed = False
     wait_until(lambda: box.count == 3, fake_qt.pump)
     box.choose("Some GPU, 21 GB free")
@@ -440,7 +440,13 @@ def test_all_frames_of_a_sequence_become_a_new_sequence(
     logic.UpdateProxyNodesFromSequences(browser)
     panel.ui.inputSelector.setCurrentNode(browser.GetProxyNode(sequence))
     assert panel.ui.allFramesCheckBox.visible
+    assert panel.ui.outputSelector.enabled
     panel.ui.allFramesCheckBox.checked = True
+    assert panel.ui.estimateLabel.text.startswith("3 frames of 52 x 60 x 12 voxels")
+    assert not panel.ui.outputSelector.enabled
+    assert "new sequence" in panel.ui.outputSelector.toolTip
+    assert not panel.ui.uncertaintyCheckBox.enabled
+    assert "Not with all frames" in panel.ui.uncertaintyHintLabel.text
     messages = []
     told = panel.onProgress
     panel.onProgress = lambda *progress: (messages.append(progress), told(*progress))
@@ -452,6 +458,15 @@ def test_all_frames_of_a_sequence_become_a_new_sequence(
     assert sequences[1].GetNumberOfDataNodes() == 3
     reports = [json.loads(sequences[1].GetNthDataNode(n).GetAttribute("MedSR.Report")) for n in range(3)]
     assert [report["point_spread_source"] for report in reports] == ["estimated", "given", "given"]
+    whole = json.loads(sequences[1].GetAttribute("MedSR.Report"))
+    assert [frame["name"] for frame in whole["frames"]] == ["0", "1", "2"]
+    assert whole["lr_consistency_percent"] == max(report["lr_consistency_percent"] for report in reports)
+    assert "Frame 2" in panel.ui.reportLabel.text
+    assert "worst of all" in panel.ui.reportLabel.text
+    result = panel._parameterNode.resultVolume
+    assert result is browser.GetProxyNode(sequences[1])
+    assert result.GetNodeReference("MedSR.Source") is browser.GetProxyNode(sequence)
+    assert panel.ui.compareButton.enabled
     assert messages[-1][1].startswith("frame 3 of 3: ")
     assert [m[0] for m in messages] == sorted(m[0] for m in messages)
 
