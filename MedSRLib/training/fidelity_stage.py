@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from MedSRLib.errors import UsageError
-from MedSRLib.networks.build import build_generator
 from MedSRLib.training.config import OptimiserConfig, TrainingConfig
 from MedSRLib.training.learner import Learner, mixed_precision
 from MedSRLib.training.losses import consistency_loss, pixel_loss
@@ -86,16 +85,17 @@ class FidelityStage(Stage):
         validate: Validate | None = None,
         resume: bool = False,
     ) -> None:
-        torch.manual_seed(config.run.seed)
         settings = config.optimiser
-        generator = build_generator(config.architecture, config.generator_arguments())
-        if start is not None:
-            take_over(generator, start)
+
+        def begin(generator: nn.Module) -> None:
+            if start is not None:
+                take_over(generator, start)
+
         super().__init__(
             config,
             volumes,
             folder,
-            generator=generator,
+            begin=begin,
             device=device,
             seed=config.run.seed,
             ema=settings.ema,

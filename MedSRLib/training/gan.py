@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from MedSRLib.networks.build import build_generator
 from MedSRLib.networks.discriminator import build_discriminator
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.distributed import rank
@@ -100,17 +99,18 @@ class GanStage(Stage):
         validate: Validate | None = None,
         resume: bool = False,
     ) -> None:
-        torch.manual_seed(config.run.seed + 1)
         # What detail looks like is learnt from patients at their own sharpness: smooth anatomy would teach to blur.
         config = replace(config, pairs=replace(config.pairs, phantom_share=0.0, softening_share=0.0))
         settings = config.gan
-        generator = build_generator(config.architecture, config.generator_arguments())
-        generator.load_state_dict(dict(start))
+
+        def begin(generator: nn.Module) -> None:
+            generator.load_state_dict(dict(start))
+
         super().__init__(
             config,
             volumes,
             folder,
-            generator=generator,
+            begin=begin,
             device=device,
             seed=config.run.seed + 1,
             ema=settings.ema,

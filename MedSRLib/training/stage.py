@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from MedSRLib.errors import EnhancementCancelled, MissingPackageError, OutputError, TrainingError, UsageError
+from MedSRLib.networks.build import build_generator
 from MedSRLib.progress import Cancelled, Progress
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.distributed import any_process, mean_of_processes, of_every_process, rank, world_size
@@ -60,9 +61,9 @@ class Stage(ABC):
         config: of the run.
         volumes: to learn from.
         folder: of the run; made when missing.
-        generator: that is trained; moved to the device.
+        begin: fills the generator, which is built from the configuration, with the weights that the stage starts from.
         device: a torch device.
-        seed: of sampling; each process draws its own pairs.
+        seed: of initialisation and sampling; each process draws its own pairs.
         ema: decay of the averaged weights.
         validate: None: no validation.
     """
@@ -77,12 +78,15 @@ class Stage(ABC):
         volumes: Sequence[TrainingVolume],
         folder: Path,
         *,
-        generator: nn.Module,
+        begin: Callable[[nn.Module], None],
         device: torch.device,
         seed: int,
         ema: float,
         validate: Validate | None,
     ) -> None:
+        torch.manual_seed(seed)
+        generator = build_generator(config.architecture, config.generator_arguments())
+        begin(generator)
         self.config = config
         self.folder = folder
         self.device = device
