@@ -18,10 +18,8 @@ from MedSRLib.errors import InputError
 from MedSRLib.volumes.dicom_frames import Frame, pydicom_without_warnings
 from MedSRLib.volumes.itk import itk_without_warnings, one_line, quiet_libraries
 
-_PLAIN = ("MONOCHROME1", "MONOCHROME2", "")
 _GREY_WITHIN = 2
 """Levels by which red, green and blue of a grey pixel may differ after lossy compression."""
-_LUT_BITS = (8, 16)
 _FEWEST_BITS = 8
 """No image has fewer; below more there may be overlays."""
 _LARGEST_RESCALE = 2.0**31

@@ -7,12 +7,12 @@ from typing import Any
 
 PATIENT = ("PatientBirthDate", "PatientID", "PatientName")
 IDENTITY = (
-    "AcquisitionContextSequence", "InstanceNumber", "Modality", "PatientOrientation", "SOPClassUID", "SOPInstanceUID",
+    "InstanceNumber", "Modality", "SOPClassUID", "SOPInstanceUID",
     "SeriesDescription", "SeriesInstanceUID", "SeriesNumber", "ViewPosition",
 )  # fmt: skip
 PLACE = (
-    "FrameIncrementPointer", "FrameOfReferenceUID", "GridFrameOffsetVector", "ImageOrientationPatient",
-    "ImagePositionPatient", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "NumberOfFrames", "PixelAspectRatio",
+    "FrameOfReferenceUID", "ImageOrientationPatient",
+    "ImagePositionPatient", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "NumberOfFrames",
     "PixelSpacing", "SequenceOfUltrasoundRegions", "SliceThickness", "SpacingBetweenSlices",
 )  # fmt: skip
 PIXELS = (

@@ -27,7 +27,6 @@ _TO_RAS = {
 }  # fmt: skip
 """Signs that lead to RAS; every other space is taken as LPS, as ITK and 3D Slicer do."""
 _FRAMES = ("list", "time", "none", "???", "domain", "space", "")
-_ALONE = ("scalar", "stub")
 
 
 @dataclass(frozen=True)
