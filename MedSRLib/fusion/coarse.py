@@ -28,6 +28,19 @@ _OUTLIER = 2.5
 
 
 @dataclass(frozen=True, eq=False)
+class Said:
+    """What some series say of the anatomy, as spline coefficients on the coarse grid.
+
+    Args:
+        x: the anatomy.
+        trusted: 1 where one of them measured, else 0.
+    """
+
+    x: torch.Tensor
+    trusted: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Coarse:
     """A coarse grid and the fusion on it.
 
@@ -86,6 +99,11 @@ class Coarse:
     def covered(self, sources: Sequence[Source]) -> torch.Tensor:
         """1 where one of some series measured, else 0."""
         return torch.from_numpy((coverage_map(sources, self.plan) > 0).astype(np.float32)).to(self.grid.device)
+
+    def what(self, sources: Sequence[Source], *, step: Callable[[], None]) -> Said:
+        """What some series say."""
+        x = self.coefficients(self.estimate(sources, step=step))
+        return Said(x, self.coefficients(self.covered(sources)))
 
     def compare(
         self, source: Source, c: torch.Tensor, trusted: torch.Tensor | None = None

@@ -10,7 +10,7 @@ import torch
 
 from MedSRLib.errors import InputError
 from MedSRLib.fusion.checks import of_one_frame, require_overlap
-from MedSRLib.fusion.coarse import Coarse
+from MedSRLib.fusion.coarse import Coarse, Said
 from MedSRLib.fusion.prepare import Source
 from MedSRLib.fusion.refinement import match, refine_motion
 from MedSRLib.fusion.registration import register
@@ -32,6 +32,8 @@ _FOREGROUND = 0.1
 """Parts of the bright voxels' grey level above which a voxel belongs to the body."""
 _SWEEPS = 2
 _SLICE_SWEEPS = 2
+_SETTLED = 0.1
+"""Degrees and millimetres: where no series moved further in the first sweep, there is no second one."""
 
 Step = Callable[[], None]
 
@@ -72,21 +74,21 @@ def place_series(
             source.series = replace(source.series, motion=found)
             require_overlap(volumes[0], volume, found, source.name)
     coarse = Coarse.of(sources, device, prior)
+    alone = coarse.what([first], step=step)
     for source in sources[1:]:
-        _match_grey_levels(source, coarse, [first], step)
+        _match_grey_levels(source, coarse, alone)
     for sweep in range(_SWEEPS if registration else 1):
         moved = 0.0
         for source, volume in zip(sources[1:], volumes[1:], strict=True):
-            others = [other for other in sources if other is not source]
+            said = coarse.what([other for other in sources if other is not source], step=step)
             if registration:
                 before = source.series.motion
-                c = coarse.coefficients(coarse.estimate(others, step=step))
-                after = refine_motion(coarse.reduced(source), c, coarse.affine, coarse.grid, check=step)
+                after = refine_motion(coarse.reduced(source), said.x, coarse.affine, coarse.grid, check=step)
                 _require_plausible(after, np.eye(4), volume, source.name, same=of_one_frame(volumes[0], volume))
                 source.series = replace(source.series, motion=after)
                 moved = max(moved, *motion_between(before, after, _centre(volume)))
-            _match_grey_levels(source, coarse, others, step, name=source.name)
-        if moved < 0.1 and sweep == 0:
+            _match_grey_levels(source, coarse, said, name=source.name)
+        if moved < _SETTLED and sweep == 0:
             break
 
 
@@ -104,26 +106,22 @@ def place_slices(sources: Sequence[Source], device: torch.device, prior: Prior, 
         source.series = replace(source.series, motion=np.repeat(source.series.motion[None], count, axis=0))
     for _ in range(_SLICE_SWEEPS):
         for source, motion in zip(sources, whole, strict=True):
-            others = [other for other in sources if other is not source]
-            c = coarse.coefficients(coarse.estimate(others, step=step))
-            trusted = coarse.coefficients(coarse.covered(others))
+            said = coarse.what([other for other in sources if other is not source], step=step)
             low = coarse.reduced(source)
             moved = source.series.motion.copy()
             for k in range(len(moved)):
-                found = refine_motion(low, c, coarse.affine, coarse.grid, slices=[k], trusted=trusted, check=step)
+                found = refine_motion(
+                    low, said.x, coarse.affine, coarse.grid, slices=[k], trusted=said.trusted, check=step
+                )
                 turn, shift = motion_between(motion, found, _slice_centre(source, k))
                 if turn <= _SLICE_TURN and shift <= _SLICE_SHIFT:
                     moved[k] = found
             source.series = replace(source.series, motion=moved)
 
 
-def _match_grey_levels(
-    source: Source, coarse: Coarse, others: Sequence[Source], step: Step, *, name: str | None = None
-) -> None:
+def _match_grey_levels(source: Source, coarse: Coarse, said: Said, *, name: str | None = None) -> None:
     """Takes out gain and offset against what others say; where a name is given, refuses another contrast."""
-    c = coarse.coefficients(coarse.estimate(others, step=step))
-    trusted = coarse.coefficients(coarse.covered(others))
-    measured, simulated, weight = coarse.compare(source, c, trusted)
+    measured, simulated, weight = coarse.compare(source, said.x, said.trusted)
     # The others' slices blur what this series shows sharply; averaged over more than a slice both are alike, or the
     # lost contrast would count as gain.
     source.fit = match(*coarse.averaged(measured, simulated, weight))

@@ -117,13 +117,17 @@ def test_known_places_are_kept_without_registration(moved_series: list[Volume]) 
 
 
 def test_every_slices_motion_is_found(blobs: Blobs) -> None:
-    moved = {4: turn((0, 0, 0), (0.0, 2.5, 0.0)), 6: turn((0, 0, 5.0), (-1.5, 0.0, 0.0))}
-    volumes = [stack(blobs, AXIAL, moved=moved), stack(blobs, SAGITTAL), stack(blobs, CORONAL)]
+    moved = {3: turn((0, 0, 0), (0.0, 2.5, 0.0)), 5: turn((0, 0, 5.0), (-1.5, 0.0, 0.0))}
+    volumes = [
+        stack(blobs, AXIAL, moved=moved, side=32.0),
+        stack(blobs, SAGITTAL, side=32.0),
+        stack(blobs, CORONAL, side=32.0),
+    ]
     report = fuse(volumes, spacing=2.0, generator=False, slice_motion=True).report
     motions = report["series"][0]["slice_motion"]
-    assert motions["shift_mm"][4] == pytest.approx(2.5, abs=0.6)
-    assert motions["turn_deg"][6] == pytest.approx(5.0, abs=1.0)
-    assert max(motions["shift_mm"][n] for n in (3, 5, 7)) < 0.6
+    assert motions["shift_mm"][3] == pytest.approx(2.5, abs=0.6)
+    assert motions["turn_deg"][5] == pytest.approx(5.0, abs=1.0)
+    assert max(motions["shift_mm"][n] for n in (2, 4)) < 0.6
 
 
 def test_a_slice_that_fits_nothing_counts_less_and_is_listed(blobs: Blobs) -> None:
