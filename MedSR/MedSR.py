@@ -348,6 +348,7 @@ class MedSRLogic(ScriptedLoadableModuleLogic):
         """
         from MedSRLib.errors import InputError, ModelError, UsageError
         from MedSRLib.panel.packages import require_packages
+        from MedSRLib.panel.words import in_slicer
 
         try:
             if not waitForCompletion:
@@ -359,7 +360,7 @@ class MedSRLogic(ScriptedLoadableModuleLogic):
             told = {"roi_node": region, "modality": modality, "progress": progress, "cancelled": cancelled}
             return process(inputVolume, outputVolume, model, **told, **options)
         except (InputError, ModelError, UsageError) as error:
-            raise ValueError(str(error)) from error
+            raise ValueError(in_slicer(str(error))) from error
 
     def cancel(self) -> None:
         """Cancels the job that is not waited for; its listener is told when it has ended."""

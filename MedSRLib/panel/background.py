@@ -14,6 +14,7 @@ from MedSRLib.enhancement.request import Options
 from MedSRLib.jobs.job import Callbacks, Job
 from MedSRLib.jobs.runner import JobRunner
 from MedSRLib.panel.qprocess import QProcessTransport
+from MedSRLib.panel.words import in_slicer
 
 
 class JobListener(Protocol):
@@ -69,7 +70,7 @@ class BackgroundJobs:
         callbacks = Callbacks(
             listener.onProgress,
             lambda results: _finish(lambda: request.place(results), listener),
-            listener.onError,
+            lambda sentence, log: listener.onError(in_slicer(sentence), log),
             listener.onCancelled,
         )
         self._runner.submit(Job(request.inputs, model, asked), callbacks)

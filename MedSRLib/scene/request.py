@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import slicer
+
 from MedSRLib.enhancement.request import Input, Options
-from MedSRLib.errors import UsageError
+from MedSRLib.errors import InputError, UsageError
 from MedSRLib.scene.capture import capture
 from MedSRLib.scene.output import place
 from MedSRLib.scene.sequences import capture_sequence, place_sequence
@@ -46,6 +48,10 @@ def request_of(
         InputError: the input is no grey-level volume or sequence of such, or the region does not touch it.
         UsageError: the output may not be written to, or a sequence does not take what is asked for.
     """
+    if input_node is not None and not isinstance(input_node, slicer.vtkMRMLNode):
+        raise InputError(
+            f"{input_node!r} is no volume node: give the node, as slicer.util.getNode finds it by its name"
+        )
     if input_node is not None and input_node.IsA("vtkMRMLSequenceNode"):
         if output_node is not None or options.uncertainty:
             raise UsageError("a sequence gives a new sequence without uncertainty maps: ask for neither of these")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import fake_widgets
 import numpy as np
 import pytest
-from module_fixtures import settle
+from module_fixtures import REPOSITORY, settle
 from scene_fixtures import OBLIQUE, blob, bounds
 
 from MedSRLib.errors import EnhancementCancelled, MissingPackageError
@@ -66,6 +67,8 @@ def test_bad_input_is_a_value_error_that_says_what_to_do(
     count = scene.GetNumberOfNodes()
     for given, sentence in (
         ({"inputVolume": None}, "choose a volume"),
+        ({"inputVolume": "Head"}, "'Head' is no volume node"),
+        ({"inputVolume": source, "modality": "PET"}, "modality 'PET' is not one of"),
         ({"inputVolume": labels}, "label map"),
         ({"inputVolume": sequence}, "holds no frames"),
         ({"inputVolume": sequence, "uncertainty": True}, "neither of these"),
@@ -83,6 +86,23 @@ def test_bad_input_is_a_value_error_that_says_what_to_do(
 def test_bad_input_is_a_value_error_in_the_background_too(logic: Any) -> None:
     with pytest.raises(ValueError, match="choose a volume"):
         logic.process(None, waitForCompletion=False, listener=None)
+
+
+def test_errors_speak_of_the_panel_and_process_and_not_of_a_command_line(module: ModuleType) -> None:
+    from MedSRLib.panel.words import in_slicer
+
+    root = REPOSITORY / "MedSRLib"
+    files = [*(root / "enhancement").glob("*.py"), root / "volumes" / "checks.py"]
+    strings = [
+        part.value
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Raise)
+        for part in ast.walk(node)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    ]
+    assert any("--" in text for text in strings)
+    assert [text for text in strings if "--" in in_slicer(text)] == []
 
 
 def test_cancelling_raises_and_leaves_nothing(

@@ -33,10 +33,13 @@ VTK_CLASSES = (
     "vtkGeneralTransform",
     "vtkCommand",
     "vtkCornerAnnotation",
+    "vtkTransform",
+    "vtkRenderWindow",
+    "vtkWindowToImageFilter",
 )
 UNLISTED = {
     "vtkCodedEntry": ("GetAsString", "SetFromString", "GetCodingSchemeDesignator", "GetCodeValue"),
-    "vtkMRMLMarkupsROIDisplayNode": ("SetFillVisibility",),
+    "vtkMRMLMarkupsROIDisplayNode": ("SetFillVisibility", "GetFillVisibility"),
     "vtkMRMLColorLegendDisplayNode": ("SetTitleText",),
     "vtkMRMLSubjectHierarchyConstants": ("GetDICOMAttributePrefix", "GetDICOMFrameOfReferenceUIDAttributeName"),
 }

@@ -8,12 +8,13 @@ Exit code 0: every step passed. 1: one failed. 2: packages are missing.
 from __future__ import annotations
 
 import importlib.util
+import json
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import slicer
-from steps import bounds, region_in, run, same, sample, wait_until
+from steps import bounds, region_in, run, same, sample, say, wait_until
 
 
 def the_module_is_there() -> None:
@@ -109,24 +110,27 @@ def every_frame_of_a_sequence_is_enhanced() -> None:
     assert browser.GetProxyNode(result) is not None
 
 
+class Listener:
+    """Remembers how a job ended."""
+
+    output = None
+    problem = None
+
+    def onProgress(self, fraction: float, message: str, secondsLeft: float | None) -> None:
+        pass
+
+    def onDone(self, output: object) -> None:
+        self.output = output
+
+    def onError(self, sentence: str, log: str) -> None:
+        self.problem = (sentence, log)
+
+    def onCancelled(self) -> None:
+        self.problem = ("cancelled", "")
+
+
 def a_job_in_the_background_needs_no_window() -> None:
     from MedSR import MedSRLogic
-
-    class Listener:
-        output = None
-        problem = None
-
-        def onProgress(self, fraction: float, message: str, secondsLeft: float | None) -> None:
-            pass
-
-        def onDone(self, output: object) -> None:
-            self.output = output
-
-        def onError(self, sentence: str, log: str) -> None:
-            self.problem = (sentence, log)
-
-        def onCancelled(self) -> None:
-            self.problem = ("cancelled", "")
 
     logic, listener, source = MedSRLogic(), Listener(), sample()
     logic.process(source, region=region_in(source, (45, 45, 6)), waitForCompletion=False, listener=listener)
@@ -175,6 +179,61 @@ def the_batch_script_enhances_a_folder_and_resumes() -> None:
         assert batch.run([str(Path(folder, "missing")), str(target), "--log", log]) != 0
 
 
+def a_closed_dicom_database_is_said() -> None:
+    from MedSR import MedSRLogic
+
+    database = getattr(slicer, "dicomDatabase", None)
+    if database is not None and database.isOpen:
+        say("the DICOM database is open: this step looks at a closed one")
+        return
+    source = sample()
+    source.SetAttribute("DICOM.instanceUIDs", "1.2.3 1.2.4")
+    result = MedSRLogic().process(source, region=region_in(source, (45, 45, 6)))
+    assert any("database is closed" in note for note in json.loads(result.GetAttribute("MedSR.Report"))["notes"])
+    assert json.loads(result.GetAttribute("MedSR.Report"))["slice_thickness_source"] == "assumed"
+
+
+def slicers_temporary_folder_is_used_and_left_empty() -> None:
+    from MedSR import MedSRLogic
+
+    kept = slicer.app.temporaryPath
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder, "Änne 東京")
+        slicer.app.temporaryPath = str(place)
+        try:
+            logic, listener, source = MedSRLogic(), Listener(), sample()
+            logic.process(source, region=region_in(source, (45, 45, 6)), waitForCompletion=False, listener=listener)
+            assert list(place.iterdir())
+            wait_until(lambda: listener.output or listener.problem, "the job has ended")
+            assert listener.problem is None, listener.problem
+            assert not list(place.glob("MedSR-*"))
+            logic.close()
+        finally:
+            slicer.app.temporaryPath = kept
+
+
+def export_to_dicom_finds_the_series_attributes() -> None:
+    from MedSR import MedSRLogic
+
+    source = sample()
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item = hierarchy.GetItemByDataNode(source)
+    patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "patient")
+    hierarchy.SetItemParent(item, hierarchy.CreateStudyItem(patient, "study"))
+    hierarchy.SetItemAttribute(item, "DICOM.Modality", "MR")
+    hierarchy.SetItemAttribute(item, "DICOM.FrameOfReferenceUID", "1.2.9")
+    made = hierarchy.GetItemByDataNode(MedSRLogic().process(source, region=region_in(source, (45, 45, 6))))
+    assert hierarchy.GetItemAttribute(made, "DICOM.Modality") == "MR"
+    assert hierarchy.GetItemAttribute(made, "DICOM.FrameOfReferenceUID") == "1.2.9"
+    assert hierarchy.GetItemAttribute(made, "DICOM.SeriesDescription").endswith("not for primary diagnosis")
+    assert hierarchy.GetItemParent(made) == hierarchy.GetItemParent(item)
+    try:
+        MedSRLogic().process("Head")
+    except ValueError:
+        return
+    raise AssertionError("a name was taken for a node")
+
+
 run(
     [
         the_module_is_there,
@@ -186,5 +245,8 @@ run(
         a_job_in_the_background_needs_no_window,
         a_saved_scene_comes_back,
         the_batch_script_enhances_a_folder_and_resumes,
+        a_closed_dicom_database_is_said,
+        slicers_temporary_folder_is_used_and_left_empty,
+        export_to_dicom_finds_the_series_attributes,
     ]
 )
