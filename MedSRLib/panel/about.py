@@ -12,6 +12,8 @@ def help_text() -> str:
         "trust the result: choose a volume, choose what to improve, click Enhance. The input is never changed.</p>"
         "<p>The first run installs PyTorch, with the help of the PyTorch extension, and a few small packages. "
         "After that no network is needed.</p>"
+        "<p>How to use it, what the report says, and its limits: "
+        "<a href='https://medsr.github.io/SlicerMedSR/howto/slicer/'>documentation</a>.</p>"
         "<p><b>Not for primary diagnosis.</b> Detail finer than the measurement is an estimate.</p>"
     )
     return str(text)

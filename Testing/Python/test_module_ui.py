@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import enum
+import importlib.util
 import re
 import typing
 from pathlib import Path
@@ -131,6 +132,16 @@ def test_what_users_read_can_be_translated() -> None:
     for path in (MODULE_FILE, *(REPOSITORY / "MedSRLib" / "panel").glob("*.py")):
         for literal in shown_literals(path):
             assert literal.isspace() or not re.search("[a-z]{3}", literal), f"{path.name}: {literal!r} is not in _()"
+
+
+def test_the_file_for_translators_holds_every_text_that_is_shown() -> None:
+    """After a change of words: python Utilities/collect_texts.py."""
+    spec = importlib.util.spec_from_file_location("collect_texts", REPOSITORY / "Utilities" / "collect_texts.py")
+    assert spec is not None
+    assert spec.loader is not None
+    collector = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(collector)
+    assert collector.TARGET.read_text(encoding="utf-8") == collector.collect()
 
 
 def shown_literals(path: Path) -> list[str]:
