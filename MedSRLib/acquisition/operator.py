@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -19,7 +19,12 @@ from MedSRLib.errors import UsageError
 
 FWHM_OVER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 """Full width at half maximum of a Gaussian over its standard deviation."""
-Profile = Literal["gaussian", "box", "kspace"]
+Profile = Literal["gaussian", "box", "slr", "kspace"]
+PROFILES: tuple[Profile, ...] = get_args(Profile)
+SLR_EDGE = 0.1045
+"""Standard deviation of an SLR pulse's edges in slice thicknesses. A linear-phase pulse of time-bandwidth product 4 and
+1 % ripples has a transition D / 4 = 0.486 thicknesses wide (Pauly et al. 1991, equation 20 with table II for a spin
+echo's ripples); 1 % to 99 % of a Gaussian edge are 4.65 standard deviations."""
 PointSpread = float | Literal["kspace"]
 """What may be known of an in-plane point spread: the FWHM of a Gaussian in low-resolution voxels, or that it is the
 truncated k-space of an MR acquisition, which has no width."""
@@ -33,9 +38,12 @@ def profile_matrix(n_high: int, n_low: int, width: float, profile: Profile) -> n
     Args:
         n_high: voxels of the anatomy along the axis.
         n_low: voxels of the measurement along the axis.
-        width: full width at half maximum (gaussian) or full width (box), in low-resolution voxels; "kspace" has none.
-        profile: "gaussian"; "box" (mean over the overlap with each voxel); "kspace" (keeps the n_low lowest
-            frequencies of the periodic axis: the Dirichlet kernel of a truncated MR acquisition).
+        width: full width at half maximum (gaussian, slr) or full width (box), in low-resolution voxels; "kspace" has
+            none.
+        profile: "gaussian"; "box" (mean over the overlap with each voxel); "slr" (a box whose edges are blurred by a
+            Gaussian of ``SLR_EDGE``, as those of slices that MR pulses of the Shinnar-Le Roux algorithm select);
+            "kspace" (keeps the n_low lowest frequencies of the periodic axis: the Dirichlet kernel of a truncated MR
+            acquisition).
     """
     factor = n_high / n_low
     centre = (np.arange(n_low)[:, None] + 0.5) * factor - 0.5
@@ -45,6 +53,12 @@ def profile_matrix(n_high: int, n_low: int, width: float, profile: Profile) -> n
     elif profile == "box":
         half = 0.5 * width * factor
         weights = np.clip(np.minimum(distance + 0.5, half) - np.maximum(distance - 0.5, -half), 0.0, None)
+    elif profile == "slr":
+        from scipy.special import erf
+
+        half = 0.5 * width * factor
+        edge = np.sqrt(2.0) * SLR_EDGE * width * factor
+        weights = erf((distance + half) / edge) - erf((distance - half) / edge)
     else:
         weights = np.ones_like(distance)
         for frequency in range(1, n_low // 2 + 1):
@@ -80,7 +94,7 @@ class AcquisitionModel:
         in_plane_fwhm: full width at half maximum of the point spread along i and j, in low-resolution voxels.
         slice_thickness: full width of the slice profile along k, in low-resolution slice spacings: thickness over
             spacing, above 1 for overlapping slices and below 1 for gaps.
-        slice_profile: "gaussian" or "box".
+        slice_profile: "gaussian", "box", "slr", or "kspace" (3D MR, truncated along k too).
         in_plane_profile: "gaussian", "box", or "kspace" (MR: truncation, has no width).
 
     Raises:

@@ -11,16 +11,13 @@ from typing import Literal, get_args
 import numpy as np
 from scipy.special import erf
 
+from MedSRLib.acquisition.operator import SLR_EDGE
 from MedSRLib.errors import UsageError
 
 SliceProfile = Literal["gaussian", "box", "slr"]
 PROFILES: tuple[SliceProfile, ...] = get_args(SliceProfile)
 
-_SLR_EDGE = 0.1045
-"""Standard deviation of an SLR pulse's edges in slice thicknesses. A linear-phase pulse of time-bandwidth product 4 and
-1 % ripples has a transition D / 4 = 0.486 thicknesses wide (Pauly et al. 1991, equation 20 with table II for a spin
-echo's ripples); 1 % to 99 % of a Gaussian edge are 4.65 standard deviations."""
-_REACH = {"gaussian": 1.15, "box": 0.5, "slr": 0.5 + 3 * _SLR_EDGE}
+_REACH = {"gaussian": 1.15, "box": 0.5, "slr": 0.5 + 3 * SLR_EDGE}
 """Thicknesses from the middle beyond which a profile holds less than 1 % of its integral."""
 
 
@@ -52,5 +49,5 @@ def profile_weights(distance: np.ndarray, step: float, profile: SliceProfile, th
     if profile == "gaussian":
         sigma = thickness / np.sqrt(8 * np.log(2))
         return erf(high / (np.sqrt(2) * sigma)) - erf(low / (np.sqrt(2) * sigma))
-    edge = np.sqrt(2) * _SLR_EDGE * thickness
+    edge = np.sqrt(2) * SLR_EDGE * thickness
     return (erf((distance + thickness / 2) / edge) - erf((distance - thickness / 2) / edge)) * step

@@ -20,6 +20,7 @@ COMMANDS = {
     "compare": "draw methods side by side with zoom and difference",
     "models": "list, show, verify, import and export models",
     "train": "train a generator on your own volumes",
+    "data": "pack volumes for training on another machine",
 }
 
 

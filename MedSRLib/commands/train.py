@@ -20,12 +20,13 @@ EXAMPLES = """examples:
   medsr train quickstart --data VOLUMES/ --validation 'VOLUMES/*p07*'
   medsr train inplane-x2-lite --data VOLUMES/ --set gan.iterations=0
   medsr train inplane-x2-lite --data VOLUMES/ --vgg vgg16.safetensors --resume
+  medsr train inplane-x2 --data PACK --set gan.iterations=0 --minutes 10
   medsr train mine.toml --set optimiser.iterations=2000 --output experiments
   medsr enhance head.nii.gz sharper.nii.gz --model runs/quickstart/model
 
-VOLUMES/ is a folder of NIfTI, NRRD or MetaImage files or DICOM series. Paths in options are relative to the current
-folder, where runs/ is made; what a TOML file names is relative to that file. A run keeps a checkpoint: Ctrl-C loses
-nothing, --resume goes on."""
+VOLUMES/ is a folder of NIfTI, NRRD or MetaImage files or DICOM series, PACK one that medsr data pack made. Paths in
+options are relative to the current folder, where runs/ is made; what a TOML file names is relative to that file. A run
+keeps a checkpoint: Ctrl-C loses nothing, --resume goes on."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from MedSRLib.acquisition.operator import AcquisitionModel
+from MedSRLib.enhancement.request import Options
 from MedSRLib.enhancement.restoration import Restoration
 from MedSRLib.models.manifest import Manifest
+from MedSRLib.volumes.volume import Volume
 
 if TYPE_CHECKING:
     from MedSRLib.enhancement.slabs import Generator, Slab
@@ -21,6 +24,11 @@ class VolumetricRestoration(Restoration):
 
     by_slices = False
     runs = 8
+
+    def acquisition(self, volume: Volume, manifest: Manifest, options: Options) -> AcquisitionModel:
+        """A; an MR acquisition in 3D truncates k-space along all three axes."""
+        found = super().acquisition(volume, manifest, options)
+        return replace(found, slice_profile="kspace") if found.in_plane_profile == "kspace" else found
 
     def voxels_seen(self, low: tuple[int, ...], high: tuple[int, ...]) -> int:
         """The measurement's."""

@@ -22,6 +22,7 @@ class Task(ABC):
         written: how ``medsr evaluate`` is asked for it, for people.
         fixed: what may be written so, with its factors.
         has_factor_range: its models take a range of factors along k, of which ``Options.factor`` chooses one.
+        conditions: what its generators are told, in the order of their maps: names in ``acquisition.conditions``.
         blurs_pixels: its acquisition blurs along i and j, so that truncated k-space has a meaning.
     """
 
@@ -30,6 +31,7 @@ class Task(ABC):
     written: ClassVar[str]
     fixed: ClassVar[Mapping[str, Factors]] = {}
     has_factor_range: ClassVar[bool] = False
+    conditions: ClassVar[tuple[str, ...]] = ("width", "kspace", "noise")
     blurs_pixels: ClassVar[bool] = True
 
     @abstractmethod

@@ -18,6 +18,7 @@ class ThroughPlaneTask(Task):
     summary = "isotropic volumes: slices are made between thick ones"
     written = "through-plane:K with K above 1"
     has_factor_range = True
+    conditions = ("thickness", "box", "noise")
     blurs_pixels = False
 
     def objection(self, manifest: Manifest) -> str:

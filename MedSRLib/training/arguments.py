@@ -22,7 +22,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a shipped configuration ({', '.join(shipped_configurations())}) or a TOML file",
     )
     _add_paths(
-        parser, "--data", "train", "volumes to learn from: files, folders or patterns (NIfTI, NRRD, MetaImage, DICOM)"
+        parser,
+        "--data",
+        "train",
+        "volumes to learn from: files, folders or patterns (NIfTI, NRRD, MetaImage, DICOM, packs)",
     )
     _add_paths(
         parser, "--validation", "validation", "volumes that are held out and scored; they may lie among those of --data"
@@ -30,6 +33,12 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     _add_paths(parser, "--stacks", "stacks", "those among --data whose slices are unrelated images, not a volume")
     parser.add_argument("--vgg", metavar="FILE", help="weights of the VGG that the GAN stage looks through")
     parser.add_argument("--output", metavar="DIR", help="folder of runs (default: runs)")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="train for so long in all, however many iterations that is, and end in time with weights and scores",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting, such as optimiser.batch=4"
@@ -73,6 +82,8 @@ def requested_run(arguments: argparse.Namespace) -> tuple[TrainingConfig, Path]:
     }
     if arguments.vgg is not None:
         changes["losses.perceptual.weights"] = arguments.vgg if is_url(arguments.vgg) else _from_here(arguments.vgg)
+    if arguments.minutes is not None:
+        changes["run.minutes"] = arguments.minutes
     if arguments.output is not None:
         changes["output"] = arguments.output
     return load_config(path, arguments.set, changes), path.resolve().parent

@@ -6,9 +6,10 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from MedSRLib.errors import UsageError
+from MedSRLib.models.tasks import TASKS
 from MedSRLib.training.gan_config import GanConfig, LossesConfig
 from MedSRLib.training.rules import (
     Betas,
@@ -69,9 +70,9 @@ class PairsConfig(Settings):
         thickness: range of the slice thickness in slice spacings, known to the base image; "through-plane" only.
         border_share: share of pairs at the first or last slice, "through-plane" only; with a margin of 0 the network
             learns what to do there.
-        noise_share: share of pairs with added noise (quantum for CT, Rician otherwise).
+        noise_share: share of pairs with added noise, see ``noise.add_noise``; the generator is told of it.
         noise: largest standard deviation of that noise, in parts of the intensity range.
-        gamma: range of the exponent applied to MR intensities, so that contrasts vary.
+        gamma: range of the exponent applied to intensities that have no fixed meaning, so that contrasts vary.
         neighbour_dropout: share of pairs whose neighbouring slices are replaced by the slice itself.
         phantom_share: share of pairs of a procedural phantom instead of a patient: plain shapes without noise. Neither
             phantoms nor softened patients are in the GAN stage.
@@ -79,6 +80,8 @@ class PairsConfig(Settings):
             reconstruction kernel or a scanner's filter does; phantoms always are. The generator learns that an image
             may be smooth because there is no more detail, not only because of the point spread.
         softening: range of that blur's full width at half maximum, in voxels of the anatomy.
+        zoom_share: share of pairs whose anatomy is shrunk by 1.2 to 2 first: finer structure than the volume's own
+            pixels show; "inplane" only.
     """
 
     table: ClassVar[str] = "pairs"
@@ -97,6 +100,7 @@ class PairsConfig(Settings):
     phantom_share: Share = 0.0
     softening_share: Share = 0.0
     softening: Span = (0.8, 2.5)
+    zoom_share: Share = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -111,6 +115,7 @@ class OptimiserConfig(Settings):
     Args:
         iterations: optimiser steps in all.
         batch: pairs a step.
+        warm_up: first iterations, over which the learning rate rises from nothing.
         learning_rate: at the start; falls to ``final_learning_rate`` along half a cosine.
         final_learning_rate: at the end.
         betas: Adam's.
@@ -122,6 +127,7 @@ class OptimiserConfig(Settings):
 
     iterations: Count = 10000
     batch: Count = 8
+    warm_up: Whole = 0
     learning_rate: Weight = 4e-4
     final_learning_rate: Weight = 1e-6
     betas: Betas = (0.9, 0.99)
@@ -142,6 +148,10 @@ class RunConfig(Settings):
         checkpoint_every: iterations between checkpoints.
         tensorboard: also write TensorBoard event files.
         skips: iterations in a row whose gradient is not finite, after which the run is given up; each is left out.
+        minutes: that the run may take in all, reading, validating and exporting included: there are as many iterations
+            as fit, and the learning rates follow the time that passed. 0: ``iterations`` decide. A resumed run spreads
+            what was left over the minutes that it is given.
+        compile: "auto" compiles the generator for a GPU where a stage is long enough to repay it, "always", "never".
     """
 
     table: ClassVar[str] = "run"
@@ -154,6 +164,8 @@ class RunConfig(Settings):
     checkpoint_every: Count = 250
     tensorboard: bool = False
     skips: Count = 25
+    minutes: Weight = 0.0
+    compile: Literal["auto", "always", "never"] = "auto"
 
 
 @dataclass(frozen=True)
@@ -221,6 +233,11 @@ class TrainingConfig(Settings):
         return 3 if self.task == "volumetric" else 2
 
     @property
+    def conditions(self) -> tuple[str, ...]:
+        """What the generator is told, in the order of its maps, which follow the slices."""
+        return TASKS[self.task].conditions
+
+    @property
     def scale(self) -> tuple[int, ...]:
         """The generator's own upsampling per spatial axis, in tensor order."""
         if self.task == "through-plane":
@@ -231,7 +248,7 @@ class TrainingConfig(Settings):
         """Keyword arguments of the architecture, complete."""
         return {
             "spatial_dims": self.spatial_dims,
-            "in_channels": self.slices,
+            "in_channels": self.slices + len(self.conditions),
             "out_channels": 1,
             "factors": list(self.scale),
             "predicts_residual": True,

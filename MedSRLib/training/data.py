@@ -5,33 +5,21 @@ Several threads read them. Nothing is kept on disk: even hundreds are decoded in
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import count
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from MedSRLib.acquisition.operator import AcquisitionModel
-from MedSRLib.errors import EnhancementCancelled, InputError
+from MedSRLib.errors import InputError
 from MedSRLib.evaluation.protocol import crop_to_multiple
 from MedSRLib.progress import Cancelled
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.discovery import find_volumes
-from MedSRLib.training.distributed import is_distributed, rank
-from MedSRLib.training.pairs import TrainingVolume
+from MedSRLib.training.reading import name_all, naming, read_image, read_side_by_side
 from MedSRLib.training.samplers import SAMPLERS
-from MedSRLib.volumes.checks import is_label_map, require_enhanceable
-from MedSRLib.volumes.dicom_files import find_series
-from MedSRLib.volumes.files import read_sequence
+from MedSRLib.training.training_volume import TrainingVolume
 from MedSRLib.volumes.volume import Volume
-
-_READERS = 8
-"""Threads that read; decoding leaves Python's lock alone. More would compete for the disk and for memory."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +64,10 @@ def read_data(config: TrainingConfig, folder: Path, cancelled: Cancelled | None 
         raise InputError("data.validation takes every volume of data.train: leave some to train on")
     if others := [str(path) for path in stacks if path not in paths and path not in held_out]:
         raise InputError(f"data.stacks names {others[0]}, which is not among data.train: name it there too (--data)")
-    names = _name([*paths, *held_out])
-    volumes = _read([*paths, *held_out], _Prepare(config, names, stacks, held_out), cancelled)
+    names = name_all([*paths, *held_out])
+    volumes: list[Any] = read_side_by_side(
+        [*paths, *held_out], _Prepare(config, names, stacks, held_out), cancelled=cancelled
+    )
     train = volumes[: len(paths)]
     pixels = [size * config.factors[0] for volume in train for size in volume.spacing[:2]]
     found = {volume.modality for volume in train}
@@ -89,15 +79,6 @@ def read_data(config: TrainingConfig, folder: Path, cancelled: Cancelled | None 
         config.modalities or tuple(sorted(found)),
         tuple(_modality_warnings(config.modalities, found)),
     )
-
-
-def _name(paths: Sequence[Path]) -> dict[Path, str]:
-    """Names for people: the last part of each path, or as many as it takes to tell all of them apart."""
-    for parts in count(1):
-        names = {path: "/".join(path.parts[-parts:]) for path in paths}
-        if len(set(names.values())) == len(names):
-            break
-    return names
 
 
 class _Prepare:
@@ -121,63 +102,17 @@ class _Prepare:
     def __call__(self, path: Path) -> TrainingVolume | Volume:
         name, config = self._names[path], self._config
         kind = SAMPLERS[config.task]
-        volume = _read_one(path, name)
-        with _naming(name):
-            require_enhanceable(volume, force=True)
-        if is_label_map(volume.voxels):
-            raise InputError(f"{name} looks like a label map: leave it out of the data table of the configuration")
+        volume, is_stack = read_image(path, name)
         if path in self._held_out:
             scored = kind.scored_part(volume, name, config)
-            with _naming(name):
+            with naming(name):
                 crop_to_multiple(scored, AcquisitionModel(config.factors))  # said now, not at the first validation
             return scored
         side = config.pairs.patch * config.scale[-1]
         _require_size(volume, side, name, fewest_slices=kind.fewest_slices(side))
-        return TrainingVolume.of(volume, side, is_stack=path in self._stacks)
-
-
-def _read_one(path: Path, name: str) -> Volume:
-    """The one volume of a file or folder.
-
-    Raises:
-        InputError: it cannot be read, or there are several.
-    """
-    if path.is_dir() and len(series := find_series(path)) > 1:
-        raise InputError(f"{name} holds {len(series)} DICOM series: put each into a folder of its own")
-    volumes = read_sequence(path).volumes
-    if len(volumes) > 1:
-        raise InputError(f"{name} holds {len(volumes)} volumes: training takes one a file, so split it or leave it out")
-    return volumes[0]
-
-
-def _read(paths: Sequence[Path], prepare: _Prepare, cancelled: Cancelled | None) -> list[Any]:
-    """What ``prepare`` makes of every path, in order.
-
-    After an error no further file is begun (``map`` sees to it) and those being read are waited for: a thread that is
-    inside ITK when the interpreter ends aborts the process.
-
-    Raises:
-        MedSRError: of the first path that cannot be prepared.
-        EnhancementCancelled: ``cancelled()`` returned true.
-    """
-    shown = sys.stderr.isatty() and rank() == 0
-    read = []
-    with ThreadPoolExecutor(_READERS) as readers:
-        for one in tqdm(readers.map(prepare, paths), "reading", len(paths), leave=False, disable=not shown):
-            read.append(one)
-            if cancelled is not None and not is_distributed() and cancelled():
-                readers.shutdown(cancel_futures=True)
-                raise EnhancementCancelled(f"stopped after {len(read)} of {len(paths)} volumes were read")
-    return read
-
-
-@contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Puts the volume's name before what is wrong with it."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
+        if volume.modality == "other" and len(config.modalities) == 1 and config.modalities != ("CT",):
+            volume = replace(volume, modality=config.modalities[0])  # the file does not say, and the user does
+        return TrainingVolume.of(volume, side, is_stack=is_stack or path in self._stacks)
 
 
 def _require_size(volume: Volume, side: int, name: str, *, fewest_slices: int) -> None:

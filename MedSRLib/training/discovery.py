@@ -8,6 +8,7 @@ from pathlib import Path
 
 from MedSRLib.errors import InputError
 from MedSRLib.volumes.files import READABLE, is_dicom
+from MedSRLib.volumes.packed import SUFFIX
 
 
 def find_volumes(patterns: Sequence[str], folder: Path) -> list[Path]:
@@ -46,7 +47,7 @@ def _volumes_below(folder: Path) -> list[Path]:
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         visible = [Path(place, name) for name in sorted(names) if not name.startswith(".")]
-        files = [path for path in visible if path.name.lower().endswith(READABLE)]
+        files = [path for path in visible if path.name.lower().endswith((*READABLE, SUFFIX))]
         found += files
         if any(is_dicom(path) for path in visible if path not in files):
             found.append(Path(place))

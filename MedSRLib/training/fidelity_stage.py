@@ -13,25 +13,31 @@ from torch import Tensor, nn
 from MedSRLib.errors import UsageError
 from MedSRLib.training.config import OptimiserConfig, TrainingConfig
 from MedSRLib.training.learner import Learner, mixed_precision
-from MedSRLib.training.losses import consistency_loss, pixel_loss
-from MedSRLib.training.pairs import TrainingVolume
-from MedSRLib.training.stage import Batch, Stage, Validate
+from MedSRLib.training.losses import pixel_loss
+from MedSRLib.training.pairs import PairBatch
+from MedSRLib.training.schedule import Schedule
+from MedSRLib.training.stage import Stage, Step, Validate
+from MedSRLib.training.training_volume import TrainingVolume
 
 
-def learning_rate(settings: OptimiserConfig, iteration: int) -> float:
-    """Half a cosine from the first to the final learning rate.
+def learning_rate(settings: OptimiserConfig, part: float, iteration: int) -> float:
+    """Half a cosine from the first to the final learning rate, after a linear rise over the first iterations.
 
-    A function of the iteration alone: a resumed run that was given more or fewer iterations goes on along the new
-    curve.
+    Args:
+        settings: the table.
+        part: what is done of the stage, 0 to 1.
+        iteration: how many were made.
     """
-    remaining = 0.5 * (1.0 + math.cos(math.pi * iteration / settings.iterations))
-    return settings.final_learning_rate + remaining * (settings.learning_rate - settings.final_learning_rate)
+    remaining = 0.5 * (1.0 + math.cos(math.pi * part))
+    rate = settings.final_learning_rate + remaining * (settings.learning_rate - settings.final_learning_rate)
+    return rate * min(1.0, (iteration + 1) / max(1, settings.warm_up))
 
 
 def take_over(generator: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Copies another generator's weights, from the first layer up to the first that does not fit.
 
-    What comes after that layer stays as it was initialised: its inputs mean something else.
+    What comes after that layer stays as it was initialised: its inputs mean something else. A first layer with fewer
+    inputs is filled up with zeros: maps that the other generator was not told of change nothing at first.
 
     Args:
         generator: that is filled.
@@ -43,15 +49,26 @@ def take_over(generator: nn.Module, weights: Mapping[str, Tensor]) -> None:
     ours = generator.state_dict()
     fitting: dict[str, Tensor] = {}
     for name, value in ours.items():
-        if name not in weights or weights[name].shape != value.shape:
+        theirs = weights.get(name)
+        if theirs is not None and not fitting:
+            theirs = _with_more_inputs(theirs, value)
+        if theirs is None or theirs.shape != value.shape:
             break
-        fitting[name] = weights[name]
+        fitting[name] = theirs
     if not fitting:
         raise UsageError(
             "the first layer of the model in start does not fit the configuration: make slices and "
             "[generator] those of its manifest, or leave start out"
         )
     generator.load_state_dict({**ours, **fitting})
+
+
+def _with_more_inputs(weight: Tensor, wanted: Tensor) -> Tensor:
+    """A convolution [out, in, ...] with zeros for the inputs that another one has beyond its own."""
+    more = wanted.shape[1] - weight.shape[1] if weight.ndim == wanted.ndim else 0
+    if more <= 0:
+        return weight
+    return torch.cat([weight, weight.new_zeros(len(weight), more, *weight.shape[2:])], 1)
 
 
 class FidelityStage(Stage):
@@ -64,6 +81,7 @@ class FidelityStage(Stage):
         device: a torch device.
         validate: called with the averaged generator; its figures go into the history. None: no validation.
         start: weights that the generator starts from, see ``take_over``; None: it starts from nothing.
+        schedule: None: ``optimiser.iterations``.
         resume: go on from the last checkpoint, if there is one.
 
     Raises:
@@ -83,6 +101,7 @@ class FidelityStage(Stage):
         device: torch.device,
         start: Mapping[str, Tensor] | None = None,
         validate: Validate | None = None,
+        schedule: Schedule | None = None,
         resume: bool = False,
     ) -> None:
         settings = config.optimiser
@@ -100,29 +119,35 @@ class FidelityStage(Stage):
             seed=config.run.seed,
             ema=settings.ema,
             validate=validate,
+            schedule=schedule,
         )
         self._learner = Learner(self.generator, device, betas=settings.betas, gradient_clip=settings.gradient_clip)
         self._open(resume=resume)
 
     @property
     def iterations(self) -> int:
-        """Of the whole stage."""
+        """Of the whole stage, where they are not decided by the clock."""
         return self.config.optimiser.iterations
 
-    def step(self, batch: Batch) -> dict[str, float] | None:
-        """One change of the weights; returns the loss, or None when a gradient was not finite."""
+    @property
+    def learner(self) -> Learner:
+        """That trains the generator."""
+        return self._learner
+
+    def step(self, batch: PairBatch) -> Step:
+        """One change of the weights."""
         losses, scored = self.config.losses, self.scored()
         self._learner.forget_gradients()
         with mixed_precision(self.device):
             estimate = batch.base + self._learner.trained(batch.low)
             loss = pixel_loss(estimate[scored], batch.high[scored], losses.pixel)
         if losses.consistency:
-            loss = loss + losses.consistency * consistency_loss(estimate, batch.measurements)
+            loss = loss + losses.consistency * batch.measurements.misfit(estimate)
         self._learner.backward(loss)
-        if not self._learner.step(learning_rate(self.config.optimiser, self.iteration)):
-            return None
-        self.averaged.update_parameters(self.generator)
-        return {"loss": loss.item()}
+        part = self.schedule.part(self.iteration)
+        finite = self._learner.step(learning_rate(self.config.optimiser, part, self.iteration))
+        self._average()
+        return Step({"loss": loss.detach()}, finite)
 
     def _state(self) -> dict[str, Any]:
         return self._learner.state()

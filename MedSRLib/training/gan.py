@@ -16,9 +16,11 @@ from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.distributed import rank
 from MedSRLib.training.gan_config import GanConfig
 from MedSRLib.training.learner import Learner, mixed_precision
-from MedSRLib.training.losses import PerceptualLoss, RelativisticAverageLoss, consistency_loss, pixel_loss
-from MedSRLib.training.pairs import TrainingVolume
-from MedSRLib.training.stage import Batch, Stage, Validate
+from MedSRLib.training.losses import PerceptualLoss, RelativisticAverageLoss, pixel_loss
+from MedSRLib.training.pairs import PairBatch
+from MedSRLib.training.schedule import Schedule
+from MedSRLib.training.stage import Stage, Step, Validate
+from MedSRLib.training.training_volume import TrainingVolume
 
 _DETAIL_GAIN = 10.0
 """Brings the detail, a few hundredths of the range, to about the spread that the discriminator's layers expect."""
@@ -74,6 +76,7 @@ class GanStage(Stage):
         device: a torch device.
         perceptual: needed when ``gan.perceptual`` is above 0.
         validate: None: no validation, and the last averaged weights are the best.
+        schedule: None: ``gan.iterations``.
         resume: go on from the last checkpoint, if there is one.
 
     Attributes:
@@ -97,6 +100,7 @@ class GanStage(Stage):
         device: torch.device,
         perceptual: PerceptualLoss | None = None,
         validate: Validate | None = None,
+        schedule: Schedule | None = None,
         resume: bool = False,
     ) -> None:
         # What detail looks like is learnt from patients at their own sharpness: smooth anatomy would teach to blur.
@@ -115,6 +119,7 @@ class GanStage(Stage):
             seed=config.run.seed + 1,
             ema=settings.ema,
             validate=validate,
+            schedule=schedule,
         )
         self._generator, self._discriminator = (
             Learner(network, device, betas=settings.betas, gradient_clip=settings.gradient_clip)
@@ -130,7 +135,7 @@ class GanStage(Stage):
 
     @property
     def iterations(self) -> int:
-        """Of the whole stage."""
+        """Of the whole stage, where they are not decided by the clock."""
         return self.config.gan.iterations
 
     @property
@@ -138,9 +143,15 @@ class GanStage(Stage):
         """Pairs that each process draws for a step."""
         return self.config.gan.batch or super().batch
 
-    def step(self, batch: Batch) -> dict[str, float] | None:
-        """One change of the generator and one of the discriminator; the losses, or None when one was left out."""
-        scored, (rate, discriminator_rate) = self.scored(), self.config.gan.rates(self.iteration)
+    @property
+    def learner(self) -> Learner:
+        """That trains the generator."""
+        return self._generator
+
+    def step(self, batch: PairBatch) -> Step:
+        """One change of the generator and one of the discriminator."""
+        scored = self.scored()
+        rate, discriminator_rate = self.config.gan.rates(self.schedule.part(self.iteration))
         reference, base = batch.high[scored], batch.base[scored]
         self._generator.forget_gradients()
         self._discriminator.network.requires_grad_(False)
@@ -153,12 +164,12 @@ class GanStage(Stage):
         changed = self._generator.step(rate)
         self._discriminator.network.requires_grad_(True)
         judged = self._teach(self._shown(reference, base), self._shown(estimate.detach(), base), discriminator_rate)
-        if not changed or judged is None:
-            return None
-        self.averaged.update_parameters(self.generator)
-        return {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}, **judged}
+        self._average()
+        return Step({"loss": loss, **terms, **judged.losses}, changed & judged.finite)
 
-    def _generator_losses(self, whole: Tensor, estimate: Tensor, reference: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def _generator_losses(
+        self, whole: Tensor, estimate: Tensor, reference: Tensor, batch: PairBatch
+    ) -> dict[str, Tensor]:
         """The generator's losses by name, weighted."""
         settings = self.config.gan
         terms = {"pixel": settings.pixel * pixel_loss(estimate, reference, "l1")}
@@ -171,15 +182,15 @@ class GanStage(Stage):
             fake = self._discriminator.network(self._shown(estimate, base)).float()
             terms["adversarial"] = settings.adversarial * self._adversarial.of_generator(real, fake)
         if settings.consistency:
-            terms["consistency_loss"] = settings.consistency * consistency_loss(whole, batch.measurements)
+            terms["consistency_loss"] = settings.consistency * batch.measurements.misfit(whole)
         return terms
 
     def _shown(self, image: Tensor, base: Tensor) -> Tensor:
         """What the discriminator sees of an image."""
         return _DETAIL_GAIN * (image - base) if self.config.gan.sees == "detail" else image
 
-    def _teach(self, reference: Tensor, estimate: Tensor, rate: float) -> dict[str, float] | None:
-        """One change of the discriminator, a backward pass each for real and fake; None when it was left out."""
+    def _teach(self, reference: Tensor, estimate: Tensor, rate: float) -> Step:
+        """One change of the discriminator, a backward pass each for real and fake."""
         learner = self._discriminator
         learner.forget_gradients()
         with mixed_precision(self.device):
@@ -192,10 +203,8 @@ class GanStage(Stage):
             fake = learner.trained(estimate).float()
             of_fake = self._adversarial.of_fake(real, fake)
         learner.backward(of_fake)
-        if not learner.step(rate):
-            return None
-        margin = (real.mean() - fake.mean()).item()
-        return {"discriminator": (of_real + of_fake).item(), "margin": margin}
+        finite = learner.step(rate)
+        return Step({"discriminator": of_real + of_fake, "margin": real.mean() - fake.mean()}, finite)
 
     def judge(self, figures: dict[str, Any]) -> None:
         """Refuses a checkpoint that drifted, keeps the best of the others."""
@@ -204,13 +213,13 @@ class GanStage(Stage):
         if figures["refused"]:
             return
         if self.best is None or figures["edge_distance"] < self.best["figures"]["edge_distance"]:
-            weights = {name: value.detach().cpu().clone() for name, value in self.averaged.module.state_dict().items()}
+            weights = {name: value.detach().cpu().clone() for name, value in self.averaged.state_dict().items()}
             self.best = {"weights": weights, "figures": {"iteration": self.iteration, **figures}}
 
     def result(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Perceptual weights and their figures; None when every checkpoint was refused."""
         if self._validate is None:
-            return dict(self.averaged.module.state_dict()), {}
+            return dict(self.averaged.state_dict()), {}
         return None if self.best is None else (self.best["weights"], self.best["figures"])
 
     def _state(self) -> dict[str, Any]:

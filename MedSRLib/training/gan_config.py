@@ -16,6 +16,7 @@ from MedSRLib.training.rules import (
     Parts,
     Positive,
     Settings,
+    Share,
     Weight,
     Weights,
     Whole,
@@ -63,14 +64,15 @@ class LossesConfig(Settings):
     """Losses of the fidelity stage, and the perceptual loss of the GAN stage.
 
     Args:
-        pixel: "l1", "charbonnier", "l2" (squared) or "l1+l2", in the fidelity stage; see ``losses.pixel_loss``.
+        pixel: "l1", "charbonnier", "l2" (squared), "l1+l2" or "psnr", in the fidelity stage; see
+            ``losses.pixel_loss``.
         consistency: weight of mean |A x - y| in the fidelity stage.
         perceptual: the table above.
     """
 
     table: ClassVar[str] = "losses"
 
-    pixel: Literal["l1", "charbonnier", "l2", "l1+l2"] = "l1"
+    pixel: Literal["l1", "charbonnier", "l2", "l1+l2", "psnr"] = "l1"
     consistency: Weight = 0.0
     perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
 
@@ -81,6 +83,7 @@ class GanConfig(Settings):
 
     Args:
         iterations: of the stage; 0 leaves it out.
+        share: of the time of a run that is given minutes; then the iterations say only whether there is such a stage.
         start: a model whose fidelity weights it starts from, its folder, relative to the configuration's, or its
             name; then the fidelity stage is left out. "" takes this run's own.
         discriminator: "unet" or "vgg".
@@ -108,6 +111,7 @@ class GanConfig(Settings):
     table: ClassVar[str] = "gan"
 
     iterations: Whole = 0
+    share: Share = 0.3
     start: str = ""
     discriminator: Literal["unet", "vgg"] = "unet"
     features: Count = 32
@@ -132,7 +136,7 @@ class GanConfig(Settings):
         if self.start and not self.iterations:
             raise UsageError("gan.start needs a GAN stage: set gan.iterations")
 
-    def rates(self, iteration: int) -> tuple[float, float]:
-        """Learning rates of generator and discriminator in an iteration: halved at every milestone passed."""
-        left: float = 0.5 ** sum(iteration >= part * self.iterations for part in self.milestones)
+    def rates(self, part: float) -> tuple[float, float]:
+        """Learning rates of generator and discriminator: halved at every milestone that a part of the stage passed."""
+        left: float = 0.5 ** sum(part >= milestone for milestone in self.milestones)
         return self.learning_rate * left, self.discriminator_learning_rate * left

@@ -12,9 +12,10 @@ import torch
 from MedSRLib.enhancement.devices import tile_voxels
 from MedSRLib.models.catalogue import Model
 from MedSRLib.training.config import TrainingConfig
-from MedSRLib.training.pairs import TrainingVolume
+from MedSRLib.training.randomness import Random
 from MedSRLib.training.receptive_field import TOLERANCE, measure_halo
 from MedSRLib.training.samplers import SAMPLERS, make_sampler
+from MedSRLib.training.training_volume import TrainingVolume
 
 _PAIRS = 6
 
@@ -57,15 +58,17 @@ def network_inputs(
         voxels: most voxels an image may have; it never becomes smaller than a training patch.
 
     Returns:
-        Arrays [1, slices, (D,) H, W].
+        Arrays [1, slices and conditions, (D,) H, W].
     """
-    random = np.random.default_rng(0)
     side = max(config.pairs.patch, min(math.ceil(1.5 * radius), int(voxels ** (1 / config.spatial_dims))))
-    noise = random.random((1, config.slices, *[side] * config.spatial_dims), np.float32)
     patch = max(config.pairs.patch, min(side, max(_largest_patch(volume, config) for volume in volumes)))
     large = [volume for volume in volumes if _largest_patch(volume, config) >= patch]
-    sampler = make_sampler(large, replace(config, pairs=replace(config.pairs, patch=patch)), random)
-    return [noise, *(sampler.draw().low[None] for _ in range(_PAIRS))]
+    sampler = make_sampler(large, replace(config, pairs=replace(config.pairs, patch=patch)), Random(0))
+    seen = np.ascontiguousarray(sampler.draw(_PAIRS).low.numpy())
+    white = np.random.default_rng(0).random((1, config.slices, *[side] * config.spatial_dims), np.float32)
+    corner = (slice(0, 1), slice(config.slices, None), *[slice(0, 1)] * config.spatial_dims)
+    told = np.broadcast_to(seen[corner], (1, len(config.conditions), *white.shape[2:]))
+    return [np.concatenate([white, told], 1), *np.split(seen, _PAIRS)]
 
 
 def _largest_patch(volume: TrainingVolume, config: TrainingConfig) -> int:

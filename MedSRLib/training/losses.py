@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from MedSRLib.networks.vgg import VGGTrunk
 from MedSRLib.training.distributed import joint_mean
-from MedSRLib.training.pairs import Measurement
 
 Norm = Literal["l1", "l2"]
 _CHARBONNIER = 1e-3
@@ -24,10 +23,12 @@ def pixel_loss(estimate: Tensor, reference: Tensor, kind: str) -> Tensor:
     """How far an image is from the reference.
 
     Args:
-        estimate, reference: of the same shape.
+        estimate, reference: of the same shape, images first.
         kind: "l1", mean |d|; "charbonnier", its smooth form sqrt(d^2 + 0.001^2) (Lai et al. 2017); "l2", mean d^2,
             whose minimum is the mean of what is possible, so the highest PSNR where much is; "l1+l2", the mean of
-            |d| + 10 d^2, which also makes small differences vanish.
+            |d| + 10 d^2, which also makes small differences vanish; "psnr", the mean over images of
+            0.05 ln(MSE + 1e-6) + 2.5 sqrt(MSE + 1e-8): decibels, so that smooth and clean images count as much as
+            others, and RMSE, so that the hard ones are not given up. It may be negative.
     """
     if kind == "l1":
         return functional.l1_loss(estimate, reference)
@@ -35,26 +36,10 @@ def pixel_loss(estimate: Tensor, reference: Tensor, kind: str) -> Tensor:
         return functional.mse_loss(estimate, reference)
     if kind == "l1+l2":
         return functional.l1_loss(estimate, reference) + _SQUARED * functional.mse_loss(estimate, reference)
+    if kind == "psnr":
+        mse = ((estimate - reference) ** 2).flatten(1).mean(1)
+        return (0.05 * torch.log(mse + 1e-6) + 2.5 * torch.sqrt(mse + 1e-8)).mean()
     return torch.sqrt((estimate - reference) ** 2 + _CHARBONNIER**2).mean()
-
-
-def consistency_loss(estimate: Tensor, measurements: Sequence[Measurement]) -> Tensor:
-    """Mean |A x - y|, each pair with the A that it was acquired by.
-
-    Args:
-        estimate: x, [N, 1, (D,) H, W]; of a through-plane pair the rows are slices.
-        measurements: one per image.
-    """
-    misfit = []
-    for x, measurement in zip(estimate.float(), measurements, strict=True):
-        y, acquisition = torch.from_numpy(measurement.y).to(x.device), measurement.acquisition
-        rows_are_slices = x.ndim == 3 and acquisition.factors[2] != 1
-        if rows_are_slices:
-            again = acquisition.apply(x.movedim(0, 1), (y.shape[1], 1, y.shape[2])).movedim(1, 0)
-        else:
-            again = acquisition.apply(x, y.shape)
-        misfit.append((again - y)[(..., *measurement.interior)].abs().mean())
-    return torch.stack(misfit).mean()
 
 
 class PerceptualLoss(nn.Module):
@@ -86,7 +71,7 @@ class PerceptualLoss(nn.Module):
                 return self._compare(estimate, reference)
             losses = []
             for axis in (2, 3, 4):
-                index = torch.randint(estimate.shape[axis], (self.slices,)).to(estimate.device)
+                index = torch.randint(estimate.shape[axis], (self.slices,)).to(estimate.device, non_blocking=True)
                 planes = [
                     x.index_select(axis, index).movedim(axis, 1).flatten(0, 1) for x in (estimate, reference.detach())
                 ]

@@ -32,7 +32,7 @@ class StagePlan:
 
     Args:
         name: "fidelity" or "gan".
-        iterations: of the stage.
+        iterations: of the stage; about as many where the clock decides.
         seconds: an iteration, measured.
     """
 
@@ -110,12 +110,12 @@ def rehearse(config: TrainingConfig, folder: Path) -> RunPlan:
     with tempfile.TemporaryDirectory(prefix="medsr-dry-run-") as run:
         if not config.gan.start:
             first = FidelityStage(config, data.train, Path(run), device=device)
-            stages.append(StagePlan("fidelity", first.iterations, _measure(first)))
+            stages.append(_plan(first, 1.0 - (config.gan.share if config.gan.iterations else 0.0)))
             del first
         if config.gan.iterations:
             start = generator.state_dict()
             second = GanStage(config, data.train, Path(run), start=start, device=device, perceptual=perceptual)
-            stages.append(StagePlan("gan", second.iterations, _measure(second)))
+            stages.append(_plan(second, 1.0 if config.gan.start else config.gan.share))
     return RunPlan(
         config.name,
         device_label(device),
@@ -136,6 +136,13 @@ def _perceptual(config: TrainingConfig, folder: Path, warnings: list[str]) -> Pe
     warnings.append(f"{NO_TRUNK}; here its time is measured with an untrained one")
     trunk = VGGTrunk(settings.trunk, settings.layers, before_relu=settings.before_relu, convention=settings.convention)
     return PerceptualLoss(trunk, settings.layer_weights, norm=settings.norm, slices=settings.slices)
+
+
+def _plan(stage: Stage, share: float) -> StagePlan:
+    """Of a stage that has a share of the run's minutes, where there are any."""
+    seconds, minutes = _measure(stage), stage.config.run.minutes
+    iterations = max(1, round(60 * minutes * share / seconds)) if minutes else stage.iterations
+    return StagePlan(stage.label, iterations, seconds)
 
 
 def _measure(stage: Stage) -> float:

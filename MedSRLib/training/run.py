@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from MedSRLib.models.catalogue import Model, find_model, save_model
 from MedSRLib.models.manifest import FILE_NAME, Manifest
 from MedSRLib.networks.build import build_generator
 from MedSRLib.networks.vgg import load_trunk
+from MedSRLib.training.budget import Budget
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.data import TrainingData, read_data
 from MedSRLib.training.distributed import own_device, rank, wait_for_all
@@ -26,7 +28,7 @@ from MedSRLib.training.gan_config import PerceptualConfig
 from MedSRLib.training.halo import with_measured_halo
 from MedSRLib.training.losses import PerceptualLoss
 from MedSRLib.training.network_rules import NO_TRUNK, needs_trunk, require_fitting_networks
-from MedSRLib.training.stage import Validate
+from MedSRLib.training.stage import Stage, Validate
 from MedSRLib.training.validation import draw_history, score_generator
 from MedSRLib.volumes.storage import is_url, sha256_of
 
@@ -68,8 +70,9 @@ def train(
         TrainingError: values were not finite for too long.
         EnhancementCancelled: ``cancelled()`` returned true.
     """
-    require_fitting_networks(config)
     device = own_device(resolve_device(config.run.device))
+    budget = Budget(config, device) if config.run.minutes else None
+    require_fitting_networks(config)
     run_folder = Path.cwd() / config.output / config.name
     if not resume and not config.gan.start:
         FidelityStage.require_new(run_folder)
@@ -92,17 +95,23 @@ def train(
         return score_generator(generator, manifest, data.validation, str(device), pictures=pictures, name=name)
 
     scoring: Validate | None = validate if data.validation else None
-    done = 0 if start is not None else config.optimiser.iterations
-    total = done + config.gan.iterations
+    torch.backends.cudnn.benchmark = True  # all patches have one shape
+    gan_part = _gan_part(config)
     if start is None:
         first = FidelityStage(
             config, data.train, run_folder, device=device, start=fine_tuned, validate=scoring, resume=resume
         )
-        first.run(_part(progress, 0, done, total), cancelled)
-        fidelity: Weights = dict(first.averaged.module.state_dict())
+        if budget is not None:
+            if scoring is not None:
+                budget.time_validation(partial(scoring, first.averaged, "start"))
+            first.schedule = budget.fidelity(first.done, 1 + (2 + len(_CURVE) if config.gan.iterations else 0))
+        _compile(first, warn)
+        first.run(_part(progress, 0.0, 1.0 - gan_part), cancelled)
+        fidelity: Weights = dict(first.averaged.state_dict())
         scores: dict[str, Any] = next((entry for entry in reversed(first.history) if "psnr" in entry), {})
         if rank() == 0:
             draw_history(first.history, run_folder / "history.png")
+        del first  # its volumes lie on the device
     else:
         fidelity, scores = dict(start.load_generator().state_dict()), start.manifest.scores
     weights = {"fidelity": fidelity}
@@ -117,7 +126,10 @@ def train(
             validate=scoring,
             resume=resume,
         )
-        second.run(_part(progress, done, config.gan.iterations, total), cancelled)
+        if budget is not None:
+            second.schedule = budget.gan(1 + len(_CURVE))
+        _compile(second, warn)
+        second.run(_part(progress, 1.0 - gan_part, gan_part), cancelled)
         if rank() == 0:
             draw_history(second.history, run_folder / "gan_history.png")
             scores = {**(second.fidelity or scores), **_perceptual_scores(second)}
@@ -182,6 +194,7 @@ def describe_model(config: TrainingConfig, data: TrainingData, scores: dict[str,
         factors=config.factors,
         spatial_dims=config.spatial_dims,
         slices=config.slices,
+        conditions=config.conditions,
         predicts="residual",
         architecture=config.architecture,
         arguments=config.generator_arguments(),
@@ -272,7 +285,22 @@ def _curve(
     return points
 
 
-def _part(progress: Progress | None, before: int, share: int, total: int) -> Progress | None:
+def _gan_part(config: TrainingConfig) -> float:
+    """Of the whole run, for its progress."""
+    if config.gan.start or not config.gan.iterations:
+        return 1.0 if config.gan.start else 0.0
+    if config.run.minutes:
+        return config.gan.share
+    return config.gan.iterations / (config.optimiser.iterations + config.gan.iterations)
+
+
+def _compile(stage: Stage, warn: Callable[[str], None] | None) -> None:
+    reason = stage.compile()
+    if reason and warn is not None and rank() == 0:
+        warn(f"the {stage.label} stage trains without torch.compile, more slowly ({reason})")
+
+
+def _part(progress: Progress | None, before: float, share: float) -> Progress | None:
     if progress is None:
         return None
-    return lambda fraction, message: progress((before + fraction * share) / total, message)
+    return lambda fraction, message: progress(before + fraction * share, message)

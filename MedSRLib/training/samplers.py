@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.in_plane import InPlaneSampler
-from MedSRLib.training.pairs import PairSampler, TrainingVolume
+from MedSRLib.training.randomness import Random
+from MedSRLib.training.sampler import PairSampler
 from MedSRLib.training.through_plane import ThroughPlaneSampler
+from MedSRLib.training.training_volume import TrainingVolume
 from MedSRLib.training.volumetric import VolumetricSampler
 
 SAMPLERS: dict[str, type[PairSampler]] = {
@@ -20,18 +20,16 @@ SAMPLERS: dict[str, type[PairSampler]] = {
 """By the task's name."""
 
 
-def make_sampler(
-    volumes: Sequence[TrainingVolume], config: TrainingConfig, generator: np.random.Generator
-) -> PairSampler:
+def make_sampler(volumes: Sequence[TrainingVolume], config: TrainingConfig, random: Random) -> PairSampler:
     """The sampler of the configuration's task.
 
     Args:
         volumes: to draw from; slices that are no volume are left out where the task needs one.
         config: of the run.
-        generator: source of all randomness.
+        random: source of all randomness; its device is where pairs are made.
 
     Raises:
-        InputError: there are no volumes.
+        InputError: there are no volumes, or they are more than the device holds.
     """
     kind = SAMPLERS[config.task]
-    return kind([volume for volume in volumes if kind.takes_stacks or not volume.is_stack], config, generator)
+    return kind([volume for volume in volumes if kind.takes_stacks or not volume.is_stack], config, random)

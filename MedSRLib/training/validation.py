@@ -33,7 +33,7 @@ def score_generator(
     pictures: Path | None = None,
     name: str = "",
 ) -> dict[str, Any]:
-    """Scores a generator on held-out volumes acquired by the nominal A, by the evaluation protocol.
+    """Scores a generator, told, on held-out volumes acquired by the nominal A, by the evaluation protocol.
 
     Args:
         generator: to be scored.
@@ -57,7 +57,8 @@ def score_generator(
         rule = ScoringRule.of(reference)
         classical = cast_like(bspline_ibp(low.voxels, reference.shape, acquisition), low.voxels.dtype)
         width = acquisition.in_plane_fwhm
-        enhanced = run_generator(low, manifest, generator, device=device, point_spread=width)  # type: ignore[arg-type]
+        known: dict[str, Any] = {"point_spread": width, **({"noise": 0.0} if "noise" in manifest.conditions else {})}
+        enhanced = run_generator(low, manifest, generator, device=device, **known)  # type: ignore[arg-type]
         restored = enhanced.volume.voxels
         achieved = metrics.psnr(reference.voxels, restored, rule)
         figures[title] = {
@@ -94,7 +95,8 @@ def draw_history(history: list[dict[str, Any]], path: Path) -> None:
     losses = [(entry["iteration"], entry["loss"]) for entry in history if "loss" in entry]
     gains = [(entry["iteration"], entry["psnr"], entry["gain"]) for entry in history if "psnr" in entry]
     loss_axes.plot(*zip(*losses, strict=True), linewidth=0.8)
-    loss_axes.set(xlabel="iteration", ylabel="loss (L1: parts of the range)", yscale="log")
+    are_positive = all(loss > 0 for _, loss in losses)
+    loss_axes.set(xlabel="iteration", ylabel="loss", yscale="log" if are_positive else "linear")
     if gains:
         iterations, levels, improvements = zip(*gains, strict=True)
         gain_axes.plot(iterations, levels, marker="o", label="PSNR")

@@ -19,6 +19,9 @@ DATA = Path(__file__).parent / "data"
 OBLIQUE = DATA / "mr_t1_oblique_64x64x24.nrrd"
 UINT16 = DATA / "mr_t1_uint16_48x48x24.mha"
 
+TOLD = ("width", "kspace", "noise")
+"""Conditions of the generators that make pixels finer."""
+
 
 def make_tiny_model(folder: Path, **changes: Any) -> Model:
     """A tiny RRDB model with random weights in every layer, the last one too, so that its output is not zero.
@@ -38,7 +41,7 @@ def make_tiny_model(folder: Path, **changes: Any) -> Model:
     scale = [1] * dims if changes.get("task") == "through-plane" else [int(f) for f in reversed(factors)][-dims:]
     arguments = {
         "spatial_dims": dims,
-        "in_channels": slices,
+        "in_channels": slices + len(changes.get("conditions", ())),
         "factors": scale,
         "features": 4,
         "blocks": 1,

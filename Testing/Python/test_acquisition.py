@@ -11,7 +11,7 @@ from scipy import ndimage, special
 
 from MedSRLib.acquisition.interpolation import back_project, bspline_matrix, interpolate
 from MedSRLib.acquisition.noise import add_gaussian, add_quantum, add_rician
-from MedSRLib.acquisition.operator import AcquisitionModel, Profile, along_axis, profile_matrix
+from MedSRLib.acquisition.operator import PROFILES, AcquisitionModel, Profile, along_axis, profile_matrix
 from MedSRLib.errors import UsageError
 
 FACTOR = st.sampled_from([1.0, 1.5, 2.0, 2.7, 3.0, 4.0])
@@ -25,8 +25,8 @@ def acquisitions(draw: st.DrawFn) -> AcquisitionModel:
         (draw(FACTOR), draw(FACTOR), draw(FACTOR)),
         in_plane_fwhm=draw(WIDTH),
         slice_thickness=draw(WIDTH),
-        slice_profile=draw(st.sampled_from(["gaussian", "box"])),
-        in_plane_profile=draw(st.sampled_from(["gaussian", "box", "kspace"])),
+        slice_profile=draw(st.sampled_from(PROFILES)),
+        in_plane_profile=draw(st.sampled_from(PROFILES)),
     )
 
 
@@ -55,7 +55,7 @@ def test_a_constant_is_measured_as_itself(
 
 
 @quickly
-@given(profile=st.sampled_from(["gaussian", "box", "kspace"]), n_high=st.integers(4, 60), factor=FACTOR, width=WIDTH)
+@given(profile=st.sampled_from(PROFILES), n_high=st.integers(4, 60), factor=FACTOR, width=WIDTH)
 def test_rows_sum_to_one_and_are_mirror_symmetric(profile: Profile, n_high: int, factor: float, width: float) -> None:
     matrix = profile_matrix(n_high, max(1, round(n_high / factor)), width, profile)
     np.testing.assert_allclose(matrix.sum(axis=1), 1.0)
@@ -106,7 +106,15 @@ def test_a_gaussian_has_the_stated_full_width_at_half_maximum() -> None:
     assert row[centre + 3] / row[centre] == pytest.approx(0.5)  # 1.2 * 5 / 2 = 3 high-resolution voxels
 
 
-@pytest.mark.parametrize("profile", ["gaussian", "box"])
+def test_an_slr_profile_is_flat_within_has_the_stated_full_width_at_half_maximum_and_ends() -> None:
+    row, centre = profile_matrix(25 * 21, 25, 1.0, "slr")[12], 262
+    half = (row[centre + 10] + row[centre + 11]) / 2  # 21 / 2 high-resolution voxels from the centre
+    assert half / row[centre] == pytest.approx(0.5, abs=0.01)
+    assert row[centre + 4] / row[centre] > 0.99
+    assert row[centre + 17] / row[centre] < 0.01
+
+
+@pytest.mark.parametrize("profile", ["gaussian", "box", "slr"])
 def test_thick_slices_blur_more_than_thin_ones_at_the_same_spacing(profile: Profile) -> None:
     x = np.sin(2 * np.pi * np.arange(48) / 12)[:, None, None] * np.ones((1, 2, 2))
     swings = [

@@ -10,7 +10,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -23,9 +22,10 @@ from MedSRLib.training.config import load_config
 from MedSRLib.training.data import read_data
 from MedSRLib.training.fidelity_stage import FidelityStage
 from MedSRLib.training.gan import GanStage
+from MedSRLib.training.pairs import Acquired, PairBatch
+from MedSRLib.training.randomness import Random
 from MedSRLib.training.run import train
 from MedSRLib.training.samplers import make_sampler
-from MedSRLib.training.stage import Batch
 from MedSRLib.volumes.files import read_volume, write_volume
 
 PROCESSES = 2
@@ -100,14 +100,16 @@ def gradients_of(folder: Path, share: slice, runs: Path) -> dict[str, Gradients]
     """Gradients of one step of both stages on a share of the same four pairs."""
     config = load_config(folder / "tiny.toml")
     volumes = read_data(config, folder).train
-    sampler = make_sampler(volumes, config, np.random.default_rng(5))
-    batch = Batch.of([sampler.draw() for _ in range(4)][share], CPU)
+    drawn = make_sampler(volumes, config, Random(5)).draw(4)
+    acquired = drawn.measurements
+    measurements = Acquired(acquired.matrix[share], acquired.y[share], acquired.axes, acquired.margin)
+    batch = PairBatch(drawn.low[share], drawn.base[share], drawn.high[share], measurements)
     first = FidelityStage(config, volumes, runs, device=CPU)
     second = GanStage(config, volumes, runs, start=first.generator.state_dict(), device=CPU)
     with torch.no_grad():  # verdicts far from zero, where it matters which mean they are compared with
         second._discriminator.network.verdict.weight.mul_(1000.0)  # type: ignore[union-attr, operator]
-    assert first.step(batch) is not None
-    assert second.step(batch) is not None
+    assert first.step(batch).finite
+    assert second.step(batch).finite
     networks = {
         "fidelity": first.generator,
         "generator": second.generator,
@@ -131,8 +133,8 @@ def test_two_processes_have_the_gradient_of_one_with_the_joint_batch(workplace: 
 
 def test_every_process_draws_its_own_pairs_and_resumes_them(workplace: Path) -> None:
     state = torch.load(workplace / "straight" / "tiny" / "checkpoint.pt", weights_only=True)
-    assert len(state["other_random"]) == PROCESSES - 1
-    assert state["other_random"][0] != state["random"]
+    first, second = (process["random"]["generator"] for process in state["processes"])
+    assert not torch.equal(first, second)
 
 
 def test_a_stopped_and_resumed_run_of_two_processes_gives_the_same_history_and_weights(workplace: Path) -> None:

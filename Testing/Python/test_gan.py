@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import OBLIQUE, make_tiny_model
+from conftest import OBLIQUE, TOLD, make_tiny_model
 from safetensors.torch import save_file
 
 from MedSRLib.commands.main import main
@@ -25,9 +25,9 @@ from MedSRLib.training.data import read_data
 from MedSRLib.training.gan import GanStage, edge_distance, refusal
 from MedSRLib.training.gan_config import GanConfig
 from MedSRLib.training.halo import network_inputs
+from MedSRLib.training.pairs import PairBatch
 from MedSRLib.training.receptive_field import TOLERANCE, measure_halo
 from MedSRLib.training.run import load_perceptual, train
-from MedSRLib.training.stage import Batch
 from MedSRLib.volumes.files import read_volume, write_volume
 
 CONFIG = """
@@ -118,7 +118,9 @@ def stop_after(iterations: int) -> Callable[[], bool]:
 
 def gan_stage(folder: Path, *overrides: str) -> GanStage:
     config = config_of(folder, *overrides)
-    generator = make_tiny_model(folder / "start", slices=3, arguments={"predicts_residual": True}).load_generator()
+    generator = make_tiny_model(
+        folder / "start", slices=3, conditions=TOLD, arguments={"predicts_residual": True}
+    ).load_generator()
     return GanStage(
         config,
         read_data(config, folder).train,
@@ -169,7 +171,9 @@ def test_the_stage_starts_from_the_fidelity_weights(workplace: Path) -> None:
 
 
 def test_the_stage_may_start_from_another_model(workplace: Path) -> None:
-    start = make_tiny_model(workplace / "start", slices=3, arguments={"out_channels": 1, "predicts_residual": True})
+    start = make_tiny_model(
+        workplace / "start", slices=3, conditions=TOLD, arguments={"out_channels": 1, "predicts_residual": True}
+    )
     model = train(config_of(workplace, "gan.start=start"), workplace)
     assert not (workplace / "runs" / "tiny" / "checkpoint.pt").exists()
     expected = start.load_generator().state_dict()
@@ -194,8 +198,9 @@ def test_a_killed_and_resumed_run_gives_the_same_history_and_weights(workplace: 
 def test_all_losses_are_reported_and_both_networks_learn(workplace: Path) -> None:
     stage = gan_stage(workplace)
     before = [parameter.clone() for parameter in stage._discriminator.network.parameters()]
-    losses = stage.step(stage.draw())
-    assert losses is not None
+    step = stage.step(stage.draw())
+    assert step.finite
+    losses = {name: value.item() for name, value in step.losses.items()}
     parts = ("pixel", "perceptual", "adversarial", "consistency_loss")
     assert losses["loss"] == pytest.approx(sum(losses[name] for name in parts), rel=1e-5)
     assert losses["discriminator"] == pytest.approx(np.log(2), abs=0.2)
@@ -210,28 +215,28 @@ def test_a_discriminator_may_be_shown_the_added_detail_alone(workplace: Path) ->
     assert image._shown(batch.high, batch.base) is batch.high
     torch.testing.assert_close(detail._shown(batch.high, batch.base), 10 * (batch.high - batch.base))
     assert not detail._shown(batch.base, batch.base).any()
-    assert detail.step(detail.draw()) is not None
+    assert detail.step(detail.draw()).finite
 
 
 def test_a_discriminator_learns_to_tell_real_from_generated(workplace: Path) -> None:
     stage = gan_stage(workplace, "gan.learning_rate=3e-3", "gan.milestones=[]")
     batch = stage.draw()
     real, fake = batch.high[stage.scored()], batch.base[stage.scored()]
-    margins = [stage._teach(real, fake, 3e-3)["margin"] for _ in range(40)]  # type: ignore[index]
+    margins = [stage._teach(real, fake, 3e-3).losses["margin"].item() for _ in range(40)]
     assert margins[-1] > margins[0] + 0.1
 
 
-def poisoned(batch: Batch) -> Batch:
-    return Batch(batch.low, torch.full_like(batch.base, float("nan")), batch.high, batch.measurements)
+def poisoned(batch: PairBatch) -> PairBatch:
+    return PairBatch(batch.low, torch.full_like(batch.base, float("nan")), batch.high, batch.measurements)
 
 
 def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(workplace: Path) -> None:
     stage = gan_stage(workplace)
     before = {name: value.clone() for name, value in stage.generator.state_dict().items()}
-    assert stage.step(poisoned(stage.draw())) is None
+    assert not stage.step(poisoned(stage.draw())).finite
     assert all(torch.equal(value, before[name]) for name, value in stage.generator.state_dict().items())
     assert all(bool(torch.isfinite(p).all()) for p in stage._discriminator.network.parameters())
-    assert stage.step(stage.draw()) is not None
+    assert stage.step(stage.draw()).finite
 
 
 def test_a_run_that_stays_not_finite_is_given_up(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,9 +307,9 @@ def test_a_wrong_setting_is_refused_by_name(workplace: Path, override: str, word
 
 
 def test_the_learning_rate_is_halved_at_every_milestone() -> None:
-    settings = GanConfig(iterations=100, learning_rate=1.0, discriminator_learning_rate=4.0, milestones=(0.25, 0.5))
+    settings = GanConfig(learning_rate=1.0, discriminator_learning_rate=4.0, milestones=(0.25, 0.5))
     halves = [1, 1, 0.5, 0.5, 0.25, 0.25]
-    assert [settings.rates(n) for n in (0, 24, 25, 49, 50, 99)] == [(rate, 4 * rate) for rate in halves]
+    assert [settings.rates(n / 100) for n in (0, 24, 25, 49, 50, 99)] == [(rate, 4 * rate) for rate in halves]
 
 
 def test_the_stage_may_draw_fewer_pairs_a_step_than_the_first(workplace: Path) -> None:

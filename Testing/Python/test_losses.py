@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from MedSRLib.acquisition.operator import AcquisitionModel
+from MedSRLib.acquisition.batched import BOX, GAUSSIAN, profile_matrices
 from MedSRLib.errors import ModelError, UsageError
 from MedSRLib.networks.vgg import VGGTrunk, layer_names, load_trunk
-from MedSRLib.training.losses import PerceptualLoss, RelativisticAverageLoss, consistency_loss, pixel_loss
-from MedSRLib.training.pairs import Measurement
+from MedSRLib.training.losses import PerceptualLoss, RelativisticAverageLoss, pixel_loss
+from MedSRLib.training.pairs import Acquired
 
 
 @pytest.fixture
@@ -199,19 +199,35 @@ def test_pixel_losses_follow_their_formulas() -> None:
     assert pixel_loss(x, y, "charbonnier").item() == pytest.approx((math.hypot(0.1, 1e-3) + 1e-3) / 2)
 
 
-@pytest.mark.parametrize("factors", [(2, 2, 1), (1, 1, 2.5), (2, 2, 2)])
-def test_the_consistency_loss_is_zero_for_the_anatomy_and_counts_a_shift(factors: tuple[float, float, float]) -> None:
-    torch.manual_seed(0)
-    models = [AcquisitionModel(factors, in_plane_fwhm=width, slice_thickness=width) for width in (0.8, 1.1)]
-    volumes = torch.rand(2, 10, *((1, 10) if factors[2] == 2.5 else (10, 10)))
-    low = torch.stack([model.apply(volume) for model, volume in zip(models, volumes, strict=True)])
-    if factors[2] == 2.5:
-        x, y = (images.movedim(2, 1) for images in (volumes, low))
-    elif factors[2] == 1:
-        x, y = volumes[:, :1], low[:, :1]
-    else:
-        x, y = volumes[:, None], low[:, None]
-    interior = (slice(1, -1),) * (x.ndim - 2)
-    measured = [Measurement(image.numpy(), model, interior) for image, model in zip(y, models, strict=True)]
-    assert consistency_loss(x, measured).item() == pytest.approx(0.0, abs=1e-6)
-    assert consistency_loss(x + 0.25, measured).item() == pytest.approx(0.25, abs=1e-5)
+def test_the_psnr_loss_is_the_mean_over_images_of_decibels_and_rmse() -> None:
+    """MSE 0.01 and 0.0001: 10 dB are 0.05 ln 10 of the loss."""
+    x = torch.zeros(2, 1, 3, 5)
+    y = torch.stack([torch.full((1, 3, 5), 0.1), torch.full((1, 3, 5), 0.01)])
+    by_hand = [0.05 * math.log(mse + 1e-6) + 2.5 * math.sqrt(mse + 1e-8) for mse in (0.01, 0.0001)]
+    assert pixel_loss(x, y, "psnr").item() == pytest.approx(sum(by_hand) / 2, abs=1e-6)
+
+
+def test_the_psnr_loss_has_gradients_where_nothing_differs() -> None:
+    x = torch.zeros(1, 1, 4, 4, requires_grad=True)
+    pixel_loss(x, torch.zeros(1, 1, 4, 4), "psnr").backward()
+    assert x.grad is not None
+    assert bool(torch.isfinite(x.grad).all())
+
+
+def test_rows_beyond_a_measurement_do_not_count_for_its_misfit() -> None:
+    """Two thick slices of one image, four of another, in matrices of six rows."""
+    rows = torch.tensor([2, 4])
+    matrix = profile_matrices(12, rows, torch.ones(2), torch.full((2,), BOX), 6)
+    x = torch.rand(2, 1, 12, 5)
+    acquired = Acquired.of(matrix, x, (-2,), margin=1)
+    assert acquired.misfit(x).item() == pytest.approx(0.0, abs=1e-6)
+    assert acquired.misfit(x - 0.25).item() == pytest.approx(0.25, abs=1e-5)
+
+
+def test_the_misfit_leaves_out_the_margin_where_the_patch_ends() -> None:
+    matrix = profile_matrices(8, torch.tensor([4]), torch.ones(1), torch.tensor([GAUSSIAN]), 4)
+    x = torch.rand(1, 1, 8, 8)
+    changed = x.clone()
+    changed[..., 0] += 1.0
+    inside, whole = (Acquired.of(matrix, x, (-2, -1), margin).misfit(changed).item() for margin in (1, 0))
+    assert inside < 0.1 * whole

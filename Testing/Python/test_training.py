@@ -10,22 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import OBLIQUE, make_tiny_model
+from conftest import OBLIQUE, TOLD, make_tiny_model
 
-from MedSRLib.acquisition.interpolation import back_project, interpolate
-from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.commands.main import main
 from MedSRLib.enhancement.enhancer import enhance
 from MedSRLib.errors import EnhancementCancelled, InputError, UsageError
 from MedSRLib.models.catalogue import Model, resources_folder
 from MedSRLib.networks.build import build_generator
-from MedSRLib.training.config import DataConfig, OptimiserConfig, PairsConfig, TrainingConfig, load_config
+from MedSRLib.training.config import OptimiserConfig, TrainingConfig, load_config
 from MedSRLib.training.fidelity_stage import learning_rate, take_over
-from MedSRLib.training.in_plane import InPlaneSampler
-from MedSRLib.training.pairs import TrainingVolume
 from MedSRLib.training.run import read_data, train
 from MedSRLib.volumes.files import read_volume, write_volume
-from MedSRLib.volumes.volume import Volume
 
 CONFIG = """
 name = "tiny"
@@ -70,6 +65,12 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def config_of(folder: Path, *overrides: str) -> TrainingConfig:
     return load_config(folder / "tiny.toml", overrides)
+
+
+def without_time(folder: Path) -> list[dict[str, Any]]:
+    """The history of the fidelity stage."""
+    lines = (folder / "runs" / "tiny" / "history.jsonl").read_text().splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key != "time"} for line in lines]
 
 
 def losses(folder: Path) -> list[tuple[int, float]]:
@@ -129,67 +130,16 @@ def test_a_volume_smaller_than_a_patch_is_an_error_that_says_what_to_do(workplac
         read_data(config_of(workplace, "pairs.patch=40"), workplace)
 
 
-def sampler(volume: Volume, seed: int = 0, *, is_stack: bool = False, **pairs: Any) -> InPlaneSampler:
-    settings = {"patch": 12, "margin": 2, "noise_share": 0.0, "nominal_share": 1.0, "gamma": (1.0, 1.0), **pairs}
-    config = TrainingConfig(
-        name="tiny", slices=3, base_iterations=2, pairs=PairsConfig(**settings), data=DataConfig(train=("any",))
-    )
-    return InPlaneSampler([TrainingVolume.of(volume, 24, is_stack=is_stack)], config, np.random.default_rng(seed))
-
-
-def test_a_pair_has_the_shapes_the_formula_needs() -> None:
-    pair = sampler(read_volume(OBLIQUE)).draw()
-    assert (pair.low.shape, pair.base.shape, pair.high.shape) == ((3, 12, 12), (1, 24, 24), (1, 24, 24))
-    assert {array.dtype for array in (pair.low, pair.base, pair.high)} == {np.dtype(np.float32)}
-
-
-def test_the_measurement_is_the_acquired_anatomy() -> None:
-    """Away from the border, where the surround that was cut away has its say, y = A x of the pair."""
-    pair = sampler(read_volume(OBLIQUE)).draw()
-    again = AcquisitionModel((2, 2, 1)).apply(pair.high[0])
-    assert np.abs(again - pair.low[1])[3:-3, 3:-3].max() < 1e-4
-
-
-def test_the_base_is_what_enhancement_adds_the_residual_to() -> None:
-    pair = sampler(read_volume(OBLIQUE), patch=32, margin=2).draw()
-    nominal, centre = AcquisitionModel((2, 2, 1)), pair.low[1]
-    base = back_project(interpolate(centre, (64, 64)), centre, nominal, 2)
-    assert np.abs(base - pair.base[0])[20:-20, 20:-20].max() < 1e-3
-
-
-def test_the_slices_of_a_stack_have_no_neighbours() -> None:
-    draws = sampler(read_volume(OBLIQUE), is_stack=True, neighbour_dropout=0.0)
-    for _ in range(5):
-        low = draws.draw().low
-        assert np.array_equal(low[0], low[1])
-
-
-def test_the_slices_of_a_volume_have_neighbours() -> None:
-    draws = sampler(read_volume(OBLIQUE), neighbour_dropout=0.0)
-    assert not all(np.array_equal(low[0], low[1]) for low in (draws.draw().low for _ in range(5)))
-
-
-def test_equal_random_states_draw_equal_pairs() -> None:
-    volume = read_volume(OBLIQUE)
-    one, other, third = (sampler(volume, seed).draw().low for seed in (4, 4, 5))
-    assert np.array_equal(one, other)
-    assert not np.array_equal(one, third)
-
-
-def test_noise_and_point_spread_vary_when_asked() -> None:
-    volume = read_volume(OBLIQUE)
-    clean = sampler(volume, 2).draw().low
-    noisy = sampler(volume, 2, noise_share=1.0, noise=0.05).draw().low
-    wide = sampler(volume, 2, nominal_share=0.0, kspace_share=0.0, fwhm=(2.0, 2.0)).draw().low
-    assert 0.001 < np.abs(noisy - clean).mean() < 0.1
-    assert wide[1].std() < clean[1].std()
-
-
 def test_the_learning_rate_falls_along_half_a_cosine() -> None:
-    settings = OptimiserConfig(iterations=100, learning_rate=1.0, final_learning_rate=0.0)
-    assert learning_rate(settings, 0) == 1.0
-    assert learning_rate(settings, 50) == pytest.approx(0.5)
-    assert learning_rate(settings, 100) == pytest.approx(0.0)
+    settings = OptimiserConfig(learning_rate=1.0, final_learning_rate=0.0)
+    assert learning_rate(settings, 0.0, 0) == 1.0
+    assert learning_rate(settings, 0.5, 50) == pytest.approx(0.5)
+    assert learning_rate(settings, 1.0, 100) == pytest.approx(0.0)
+
+
+def test_the_learning_rate_rises_first_where_that_is_asked_for() -> None:
+    settings = OptimiserConfig(learning_rate=1.0, final_learning_rate=0.0, warm_up=4)
+    assert [learning_rate(settings, 0.0, n) for n in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
 
 
 def test_a_run_ends_in_a_model_that_enhance_takes_at_once(workplace: Path) -> None:
@@ -213,15 +163,16 @@ def test_training_learns(workplace: Path) -> None:
     )
 
 
-def test_a_killed_and_resumed_run_gives_the_same_losses_and_weights(workplace: Path) -> None:
-    """Cancelled at iteration 7: the last regular checkpoint is of iteration 4, the one of cancelling of 7."""
-    straight = train(config_of(workplace), workplace)
-    expected, weights = losses(workplace), straight.load_generator().state_dict()
+def test_a_killed_and_resumed_run_gives_the_same_history_and_weights(workplace: Path) -> None:
+    """Cancelled at iteration 7, between two lines of the history; the last regular checkpoint is of iteration 4."""
+    everything = ("pairs.phantom_share=0.3", "pairs.softening_share=0.5", "pairs.zoom_share=0.4", "pairs.noise=0.05")
+    straight = train(config_of(workplace, *everything), workplace)
+    expected, weights = without_time(workplace), straight.load_generator().state_dict()
     (workplace / "runs").rename(workplace / "runs_straight")
-    with pytest.raises(EnhancementCancelled, match="--resume"):
-        train(config_of(workplace), workplace, cancelled=stop_after(3 + 7))
-    resumed = train(config_of(workplace), workplace, resume=True)
-    assert losses(workplace)[-2:] == expected[-2:]
+    with pytest.raises(EnhancementCancelled, match="iteration 7"):
+        train(config_of(workplace, *everything), workplace, cancelled=stop_after(3 + 7))
+    resumed = train(config_of(workplace, *everything), workplace, resume=True)
+    assert without_time(workplace) == expected
     assert {
         name: torch.equal(value, weights[name]) for name, value in resumed.load_generator().state_dict().items()
     } == dict.fromkeys(weights, True)
@@ -249,7 +200,9 @@ def test_a_run_is_not_overwritten_without_being_asked(workplace: Path) -> None:
 
 
 def test_a_run_may_start_from_another_models_weights(workplace: Path) -> None:
-    start = make_tiny_model(workplace / "start", slices=3, arguments={"predicts_residual": True}).load_generator()
+    start = make_tiny_model(
+        workplace / "start", slices=3, conditions=TOLD, arguments={"predicts_residual": True}
+    ).load_generator()
     rates = ("optimiser.learning_rate=0.0", "optimiser.final_learning_rate=0.0")
     tuned = train(config_of(workplace, "start=start", *rates), workplace).load_generator()
     assert all(torch.equal(value, start.state_dict()[name]) for name, value in tuned.state_dict().items())
@@ -257,7 +210,7 @@ def test_a_run_may_start_from_another_models_weights(workplace: Path) -> None:
 
 def test_only_the_layers_before_the_first_that_differs_are_taken_over(workplace: Path) -> None:
     """x4 from x2: the trunk and the first upsampling are the same; the second one is new, and all after it."""
-    double = make_tiny_model(workplace / "start", slices=3).load_generator().state_dict()
+    double = make_tiny_model(workplace / "start", slices=3, conditions=TOLD).load_generator().state_dict()
     config = config_of(workplace, "factors=[4, 4, 1]")
     quadruple = build_generator(config.architecture, config.generator_arguments())
     fresh = {name: value.clone() for name, value in quadruple.state_dict().items()}
@@ -268,9 +221,31 @@ def test_only_the_layers_before_the_first_that_differs_are_taken_over(workplace:
 
 
 def test_a_start_whose_first_layer_differs_is_refused(workplace: Path) -> None:
-    make_tiny_model(workplace / "start", slices=1)
+    make_tiny_model(workplace / "start", slices=3, conditions=TOLD, arguments={"features": 6})
     with pytest.raises(UsageError, match="the first layer"):
         train(config_of(workplace, "start=start"), workplace)
+
+
+@pytest.mark.parametrize("unshuffle", [1, 2])
+def test_a_start_that_was_told_nothing_is_not_disturbed_by_what_it_is_told(unshuffle: int) -> None:
+    """A first layer with fewer inputs is filled up with zeros, whatever the new maps hold."""
+    arguments = {"factors": [2, 2], "features": 4, "blocks": 1, "growth": 4, "unshuffle": unshuffle}
+    torch.manual_seed(2)
+    untold = build_generator("RRDBGenerator", {**arguments, "in_channels": 3})
+    told = build_generator("RRDBGenerator", {**arguments, "in_channels": 6})
+    take_over(told, untold.state_dict())
+    x, maps = torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)
+    torch.testing.assert_close(told(torch.cat([x, maps], 1)), untold(x))
+
+
+def test_a_run_of_an_older_version_is_not_resumed_but_said(workplace: Path) -> None:
+    train(config_of(workplace), workplace)
+    checkpoint = workplace / "runs" / "tiny" / "checkpoint.pt"
+    state = torch.load(checkpoint, weights_only=True)
+    del state["processes"]
+    torch.save(state, checkpoint)
+    with pytest.raises(UsageError, match="older version"):
+        train(config_of(workplace), workplace, resume=True)
 
 
 def test_the_train_command_prints_the_model_folder(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:

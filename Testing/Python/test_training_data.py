@@ -92,7 +92,8 @@ def test_the_quickstart_fine_tunes_the_shipped_model_on_a_few_volumes(tmp_path: 
     assert tuned.manifest.training["volumes"] == ["a.nii.gz", "b.nii.gz", "c.nii.gz"]
     shipped = Model.read(resources_folder() / "Models" / "inplane-x2-lite").load_generator().state_dict()
     for name, value in tuned.load_generator().state_dict().items():
-        assert torch.allclose(value, shipped[name], atol=1e-3), name
+        known = value[:, : shipped[name].shape[1]] if value.ndim > 1 else value  # it may have been told less
+        assert torch.allclose(known, shipped[name], atol=1e-3), name
 
 
 def test_volumes_of_the_same_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
