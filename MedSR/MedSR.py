@@ -137,6 +137,7 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.logic.close()
             self.devices.close()
             self.beforeAfter.close()
+            self.regions.follow(None)
         self.removeObservers()
 
     def enter(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import json
 from collections.abc import Sequence
@@ -102,8 +103,9 @@ class TrustSection:
         shown = show_instead(result, source)
         self.show(result)
         if comparing and source is not None:
-            self.compare()
-            return str(_("shown beside its input"))
+            with contextlib.suppress(MedSRError):  # the input was changed while the job ran: shown like any other then
+                self.compare()
+                return str(_("shown beside its input"))
         if comparing:
             self._leave_comparison(scene)
             shown = show_instead(result, source)

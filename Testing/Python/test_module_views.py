@@ -125,6 +125,20 @@ def test_the_next_result_takes_its_pane_while_comparing_and_the_way_back_stays(
     assert not panel.ui.restoreButton.enabled
 
 
+def test_an_input_that_changed_while_the_job_ran_ends_comparing(panel: Any, manager: LayoutManager) -> None:
+    import slicer
+
+    source, before = panel._parameterNode.inputVolume, manager.layout
+    finish(panel)
+    panel.ui.compareButton.click()
+    second = enhance_node(source)
+    slicer.util.arrayFromVolume(source)[2, 3, 4] += 5
+    panel.onDone(second)
+    assert manager.layout == before
+    assert shown(manager, "Red") == second.GetID()
+    assert "shown in Red" in panel.ui.statusLabel.text
+
+
 def test_an_input_that_changed_since_is_not_compared_but_said(panel: Any, manager: LayoutManager) -> None:
     import slicer
 
