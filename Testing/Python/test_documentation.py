@@ -219,10 +219,10 @@ def foreign_checkpoint(path: Path) -> None:
 
 
 def runs(command: Command) -> bool:
-    """Not those that only several processes, an optional package or another computer's variables can serve; batches,
-    whose studies each start a process, on their own page alone."""
+    """Not those that only several processes, an optional package or another computer's variables can serve; batches and
+    fusions, which take long, on their own pages alone."""
     words = " ".join(command.words)
-    elsewhere = command.words[1] == "batch" and not command.page.endswith("batch.md")
+    elsewhere = command.words[1] in ("batch", "fuse") and not command.page.endswith(f"{command.words[1]}.md")
     return not elsewhere and "$" not in words and "--workers" not in words and not words.endswith(".onnx")
 
 
