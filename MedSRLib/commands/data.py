@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pack = actions.add_parser(
         "pack",
         help="pack volumes for training on another machine",
-        description="Pack volumes, losslessly, into a folder that medsr train --data takes on another machine: about\n"
-        "half the size of NIfTI files, and names of files but no headers travel along.",
+        description="Pack volumes, losslessly, into a folder that medsr train --data takes on another machine: three\n"
+        "quarters of the size of NIfTI files. Names of files travel along, of headers only geometry and kind.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

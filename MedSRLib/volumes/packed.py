@@ -1,4 +1,4 @@
-"""Volumes packed to be carried to another machine: lossless, about half of a NIfTI file, readable with numpy alone.
+"""Volumes packed to be carried to another machine: lossless, three quarters of a NIfTI file, readable with numpy.
 
 A packed file is a line of JSON and a bzip2 stream. The stream holds the differences of each voxel from its left
 neighbour (from 0 for the first of a row), modulo the voxel's size, as zigzag numbers (0, -1, 1, -2, ... become
