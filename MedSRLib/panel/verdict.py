@@ -36,9 +36,9 @@ def verdict_line(report: FidelityReport) -> str:
     misfit, gain = report.lr_consistency_percent, 100 * (report.edge_sharpness_gain - 1)
     count = len(report.warnings)
     parts = [
-        _("agrees with the scan to {misfit} %").format(misfit=f"{misfit:.1f}")
+        _("agrees with the scan to {misfit} %").format(misfit=f"{misfit:.2g}")
         if misfit <= _DISAGREES
-        else _("departs from the scan by {misfit} %").format(misfit=f"{misfit:.1f}"),
+        else _("departs from the scan by {misfit} %").format(misfit=f"{misfit:.2g}"),
         _("edges {gain} % steeper").format(gain=f"{gain:.0f}") if gain >= 1 else _("edges no steeper"),
         _("no warnings") if count == 0 else _("1 warning") if count == 1 else _("{n} warnings").format(n=count),
     ]

@@ -176,7 +176,7 @@ def test_an_old_verdict_is_not_shown_beside_a_running_job(panel: Any, module: An
             "Good",
             "edges 12 % steeper, no warnings",
         ),
-        ({"lr_consistency_percent": 0.31, "warnings": ("w", "v")}, "Check", "agrees with the scan to 0.3 %"),
+        ({"lr_consistency_percent": 0.31, "warnings": ("w", "v")}, "Check", "agrees with the scan to 0.31 %"),
         ({"lr_consistency_percent": 2.0, "edge_sharpness_gain": 0.98}, "Check", "edges no steeper, no warnings"),
         ({"lr_consistency_percent": 7.5}, "Bad", "departs from the scan by 7.5 %"),
     ],
