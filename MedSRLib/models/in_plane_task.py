@@ -19,6 +19,13 @@ class InPlaneTask(Task):
     written = "inplane-x2, inplane-x4"
     fixed: ClassVar[Mapping[str, Factors]] = {"inplane-x2": (2.0, 2.0, 1.0), "inplane-x4": (4.0, 4.0, 1.0)}
 
+    wanted = "equal factors along i and j and 1 along k, such as [2, 2, 1]"
+
+    def can_train(self, factors: Factors, slices: int) -> bool:
+        """Pixels become finer alike along i and j."""
+        i, j, k = factors
+        return i == j > 1 and k == 1
+
     def objection(self, manifest: Manifest) -> str:
         """It changes k, or its network is not in 2D."""
         fits = manifest.factors[2] == 1 and manifest.spatial_dims == 2

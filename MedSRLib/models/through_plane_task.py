@@ -20,6 +20,13 @@ class ThroughPlaneTask(Task):
     has_factor_range = True
     conditions = ("thickness", "box", "noise")
     blurs_pixels = False
+    upsamples = False
+    wanted = "factors [1, 1, K], K the factor that is validated"
+
+    def can_train(self, factors: Factors, slices: int) -> bool:
+        """Slices become finer and pixels stay."""
+        i, j, k = factors
+        return i == j == 1 and k > 1
 
     def objection(self, manifest: Manifest) -> str:
         """It changes i or j, or says no range."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from MedSRLib.errors import UsageError
+from MedSRLib.models.task import Task as TaskKind
 from MedSRLib.models.tasks import TASKS
 from MedSRLib.training.gan_config import GanConfig, LossesConfig
 from MedSRLib.training.rules import (
@@ -230,18 +231,23 @@ class TrainingConfig(Settings):
     @property
     def spatial_dims(self) -> int:
         """Of the generator."""
-        return 3 if self.task == "volumetric" else 2
+        return self.kind.spatial_dims
+
+    @property
+    def kind(self) -> TaskKind:
+        """What its task is."""
+        return TASKS[self.task]
 
     @property
     def conditions(self) -> tuple[str, ...]:
         """What the generator is told, in the order of its maps, which follow the slices."""
-        return TASKS[self.task].conditions
+        return self.kind.conditions
 
     @property
     def scale(self) -> tuple[int, ...]:
         """The generator's own upsampling per spatial axis, in tensor order."""
-        if self.task == "through-plane":
-            return 1, 1
+        if not self.kind.upsamples:
+            return (1,) * self.spatial_dims
         return tuple(reversed(self.factors))[-self.spatial_dims :]
 
     def generator_arguments(self) -> dict[str, Any]:
@@ -266,17 +272,12 @@ class TrainingConfig(Settings):
         return values
 
     def _check_task(self) -> None:
-        i, j, k = self.factors
-        if self.task == "inplane":
-            fits, wanted = i == j > 1 and k == 1, "equal factors along i and j and 1 along k, such as [2, 2, 1]"
-        elif self.task == "through-plane":
-            fits, wanted = i == j == 1 and k > 1, "factors [1, 1, K], K the factor that is validated"
-        else:
-            fits, wanted = i == j == k > 1 and self.slices == 1, "three equal factors and slices = 1"
-        if not fits:
-            raise UsageError(f"task {self.task!r} does not fit factors {list(self.factors)}: it takes {wanted}")
-        low, high = self.factor_range
-        if self.task == "through-plane" and not low <= k <= high:
+        if not self.kind.can_train(self.factors, self.slices):
+            raise UsageError(
+                f"task {self.task!r} does not fit factors {list(self.factors)}: it takes {self.kind.wanted}"
+            )
+        (low, high), k = self.factor_range, self.factors[2]
+        if self.kind.has_factor_range and not low <= k <= high:
             raise UsageError(f"factor_range = [{low:g}, {high:g}] must hold the factor along k, factors[2] = {k}")
 
 

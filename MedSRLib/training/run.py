@@ -18,6 +18,7 @@ from MedSRLib.models.catalogue import Model, find_model, save_model
 from MedSRLib.models.manifest import FILE_NAME, Manifest
 from MedSRLib.networks.build import build_generator
 from MedSRLib.networks.vgg import load_trunk
+from MedSRLib.progress import Cancelled, Progress, share_of
 from MedSRLib.training.budget import Budget
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.data import TrainingData, read_data
@@ -36,8 +37,6 @@ MODEL_FOLDER = "model"
 SAMPLES = "samples"
 _CURVE = (0.0, 0.25, 0.5, 0.75, 1.0)
 
-Progress = Callable[[float, str], None]
-Cancelled = Callable[[], bool]
 Weights = dict[str, Tensor]
 
 
@@ -106,7 +105,7 @@ def train(
                 budget.time_validation(partial(scoring, first.averaged, "start"))
             first.schedule = budget.fidelity(first.done, 1 + (2 + len(_CURVE) if config.gan.iterations else 0))
         _compile(first, warn)
-        first.run(_part(progress, 0.0, 1.0 - gan_part), cancelled)
+        first.run(share_of(progress, 0.0, 1.0 - gan_part), cancelled)
         fidelity: Weights = dict(first.averaged.state_dict())
         scores: dict[str, Any] = next((entry for entry in reversed(first.history) if "psnr" in entry), {})
         if rank() == 0:
@@ -129,7 +128,7 @@ def train(
         if budget is not None:
             second.schedule = budget.gan(1 + len(_CURVE))
         _compile(second, warn)
-        second.run(_part(progress, 1.0 - gan_part, gan_part), cancelled)
+        second.run(share_of(progress, 1.0 - gan_part, gan_part), cancelled)
         if rank() == 0:
             draw_history(second.history, run_folder / "gan_history.png")
             scores = {**(second.fidelity or scores), **_perceptual_scores(second)}
@@ -202,7 +201,7 @@ def describe_model(config: TrainingConfig, data: TrainingData, scores: dict[str,
         domain={"modalities": list(data.modalities), "spacing_mm": [round(size, 3) for size in data.spacing_mm]},
         licence=config.licence,
         description=config.description,
-        factor_range=config.factor_range if config.task == "through-plane" else None,
+        factor_range=config.factor_range if config.kind.has_factor_range else None,
         base_iterations=config.base_iterations,
         border=config.pairs.margin,
         in_plane_fwhm=config.assumed_fwhm,
@@ -298,9 +297,3 @@ def _compile(stage: Stage, warn: Callable[[str], None] | None) -> None:
     reason = stage.compile()
     if reason and warn is not None and rank() == 0:
         warn(f"the {stage.label} stage trains without torch.compile, more slowly ({reason})")
-
-
-def _part(progress: Progress | None, before: float, share: float) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda fraction, message: progress(before + fraction * share, message)
