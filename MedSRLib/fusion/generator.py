@@ -20,23 +20,20 @@ from MedSRLib.fusion.series import Series
 from MedSRLib.fusion.spline import resample
 from MedSRLib.models.catalogue import Model, resolve_model
 
-_DEFAULT = {"cpu": "isotropic-lite"}
-_FULL = "isotropic"
+_LITE, _FULL = "isotropic-lite", "isotropic"
 _FEATHER = 1.0
 """Slice spacings over which a series' part fades towards the faces of its box."""
 _LEAST_FACTOR = 1.01
 
 
 def choose_model(model: str | Path | Model, device: torch.device) -> Model:
-    """The through-plane model of a fusion; "auto" takes the light one on a CPU.
+    """The through-plane model of a fusion; "auto" is the full one on a GPU where it is installed, else the light one.
 
     Raises:
         UsageError: the model is not a through-plane one.
         ModelError: the model is unknown or damaged.
     """
-    if model == "auto":
-        model = _DEFAULT.get(device.type, _FULL)
-    chosen = model if isinstance(model, Model) else resolve_model(model, device.type)
+    chosen = model if isinstance(model, Model) else resolve_model(model, device.type, lite=_LITE, full=_FULL)
     if chosen.manifest.task != "through-plane":
         raise UsageError(f"{chosen.manifest.name} does not make slices between slices: fuse with an isotropic model")
     return chosen

@@ -180,12 +180,13 @@ def find_model(name_or_folder: str | Path) -> Model:
     raise ModelError(f"there is no model {str(name_or_folder)!r}: choose one of {names}, or give a model's folder")
 
 
-def resolve_model(name_or_folder: str | Path, device: str) -> Model:
-    """``find_model``, where "auto" is the in-plane x2 model that suits the device; the manifest has its name.
+def resolve_model(name_or_folder: str | Path, device: str, *, lite: str = LITE, full: str = FULL) -> Model:
+    """``find_model``, where "auto" is the model that suits the device; the manifest has its name.
 
     Args:
         name_or_folder: as for ``find_model``, or "auto".
         device: "cpu" or any other torch device type, such as "cuda" or "cuda:1".
+        lite, full: what "auto" means on a CPU, and on a GPU where the full one is installed.
 
     Raises:
         ModelError: as ``find_model``.
@@ -193,7 +194,7 @@ def resolve_model(name_or_folder: str | Path, device: str) -> Model:
     if str(name_or_folder) != AUTO:
         return find_model(name_or_folder)
     installed = {folder.name for folder in catalogued_folders()}
-    return find_model(FULL if device != "cpu" and FULL in installed else LITE)
+    return find_model(full if device != "cpu" and full in installed else lite)
 
 
 def save_model(

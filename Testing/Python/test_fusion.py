@@ -15,6 +15,7 @@ import MedSRLib
 from MedSRLib import fuse
 from MedSRLib.errors import EnhancementCancelled, InputError, UsageError
 from MedSRLib.fusion.fuse import Fused
+from MedSRLib.fusion.generator import choose_model
 from MedSRLib.fusion.grid import plan_fusion
 from MedSRLib.fusion.rigid import mean_motion, motion_between, rigid, rigid_parameters
 from MedSRLib.fusion.spline import resample
@@ -288,3 +289,9 @@ def test_the_library_names_fuse_without_importing_torch(tmp_path: Path) -> None:
     code = "import sys, MedSRLib; assert 'fuse' in MedSRLib.__all__; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert THICKNESS > 0
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_light_model_is_taken_where_the_full_one_is_not_installed(device: str) -> None:
+    """A GPU alone brings no model."""
+    assert choose_model("auto", torch.device(device)).manifest.name == "isotropic-lite"
