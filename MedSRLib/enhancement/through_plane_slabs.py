@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from MedSRLib.acquisition.operator import AcquisitionModel
+from MedSRLib.acquisition.operator import AcquisitionModel, Profile
 from MedSRLib.enhancement.request import Options
 from MedSRLib.enhancement.restoration import Restoration, plane_slabs, thickness_of
 from MedSRLib.errors import InputError
@@ -52,7 +52,11 @@ class ThroughPlaneRestoration(Restoration):
             # twice as thick as apart came out at 104 HU RMS from the truth; so it is 54, of a spline 49.
             thickness = 1.0
         width = manifest.in_plane_fwhm if options.point_spread is None else options.point_spread
-        acquisition = AcquisitionModel((1, 1, factor), slice_thickness=thickness)
+        # A file states how thick a slice is excited or collimated. Taken for a Gaussian of that width, such slices come
+        # out over-sharpened, by up to 4 dB where they overlap; a Gaussian taken for a box loses at most 1 dB.
+        stated = volume.slice_thickness is not None and options.point_spread is None
+        profile: Profile = "box" if stated and "box" in manifest.conditions else "gaussian"
+        acquisition = AcquisitionModel((1, 1, factor), slice_thickness=thickness, slice_profile=profile)
         return acquisition.with_point_spread(width)
 
     def warnings(self, volume: Volume, manifest: Manifest, acquisition: AcquisitionModel) -> list[str]:

@@ -20,6 +20,7 @@ from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.enhancement.enhancer import enhance
 from MedSRLib.enhancement.estimation import estimate_acquisition, take_patches
 from MedSRLib.enhancement.request import Options
+from MedSRLib.enhancement.restorations import RESTORATIONS
 from MedSRLib.errors import ModelError, UsageError
 from MedSRLib.models.catalogue import Model
 from MedSRLib.models.estimator import load_estimator
@@ -260,3 +261,21 @@ def test_the_report_says_where_the_width_comes_from(tiny_model: Model, smooth_vo
     assert estimated.report.point_spread_source == "estimated"
     assert estimated.report.point_spread == "kspace" or 0.4 <= estimated.report.point_spread <= 1.5
     assert (given.report.point_spread, given.report.point_spread_source) == (0.77, "given")
+
+
+@pytest.mark.parametrize(
+    ("stated", "given_", "profile"), [(3.0, None, "box"), (None, None, "gaussian"), (3.0, 1.0, "gaussian")]
+)
+def test_slices_of_a_stated_thickness_are_taken_for_boxes(
+    tmp_path: Path, smooth_volume: MakeVolume, stated: float | None, given_: float | None, profile: str
+) -> None:
+    """Unless the width of a Gaussian is said, or the generator cannot be told."""
+    conditions = ("thickness", "box", "noise")
+    changes = {"task": "through-plane", "factors": (1, 1, 2), "factor_range": (1.5, 8), "conditions": conditions}
+    manifest = make_tiny_model(tmp_path / "thick", arguments={"in_channels": 4}, **changes).manifest
+    volume = replace(smooth_volume((4, 20, 20)), slice_thickness=stated)
+    options = Options(point_spread=given_, factor=2.0)
+    restoration = RESTORATIONS["through-plane"]
+    assert restoration.acquisition(volume, manifest, options).slice_profile == profile
+    untold = replace(manifest, conditions=())
+    assert restoration.acquisition(volume, untold, options).slice_profile == "gaussian"
