@@ -65,6 +65,7 @@ class MedSRParameterNode:
     model - name of a model, or "auto"
     modality - what the scanner measured
     fidelity - 1 faithful, 0 pleasing, for models that offer both
+    noiseReduction - 1 agrees with the input within its noise, 0 with every grain of it
     consistency - project the result onto volumes that agree with the input
     uncertainty - make an uncertainty map, too
     pointSpread - how the scanner blurs: estimated, truncated k-space, or of a known width
@@ -81,6 +82,7 @@ class MedSRParameterNode:
     model: str = "auto"
     modality: Modality = Modality.Automatic
     fidelity: Annotated[float, WithinRange(0, 1)] = 1.0
+    noiseReduction: Annotated[float, WithinRange(0, 1)] = 1.0
     consistency: bool = True
     uncertainty: bool = False
     pointSpread: PointSpreadKind = PointSpreadKind.Estimated

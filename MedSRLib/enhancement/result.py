@@ -111,6 +111,11 @@ class FidelityReport:
     version: str = __version__
 
     @property
+    def noise_percent(self) -> float:
+        """The noise of the input as it was taken, in percent of the range; 0 where it was not."""
+        return 100 * (self.noise or 0.0) / self.intensity_range
+
+    @property
     def acquisition_text(self) -> str:
         """How blurred the input was taken to be, for people."""
         i, _, k = self.factors

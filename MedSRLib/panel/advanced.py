@@ -70,6 +70,7 @@ class AdvancedSection:
         asked["factor"] = parameters.factor if has_range and parameters.factor > 1 else None
         asked["uncertainty"] = parameters.uncertainty and not all_frames
         self.ui.fidelitySlider.enabled = pleases
+        self.ui.noiseReductionSlider.enabled = "noise" in manifest.conditions
         self.ui.factorSpinBox.enabled = has_range
         self.ui.uncertaintyCheckBox.enabled = not all_frames
         self.ui.uncertaintyHintLabel.text = (

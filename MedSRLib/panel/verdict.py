@@ -13,6 +13,8 @@ _LINK = "#2f86d6"
 """Readable on light and dark ground; not every dark style has a colour of its own for links."""
 _AGREES, _DISAGREES = 1.0, 3.0
 """Percent of the intensity range, about the noise of a usual scan and three times as much."""
+_WITHIN_NOISE = 1.3
+"""Times the scan's noise that a result may be from it: what was taken off as noise is no disagreement."""
 
 
 class Verdict(enum.Enum):
@@ -25,10 +27,10 @@ class Verdict(enum.Enum):
 
 def verdict_of(report: FidelityReport) -> Verdict:
     """Good where the result agrees with the scan and nothing is warned of."""
-    misfit = report.lr_consistency_percent
-    if misfit > _DISAGREES:
+    misfit, noise = report.lr_consistency_percent, _WITHIN_NOISE * report.noise_percent
+    if misfit > max(_DISAGREES, noise):
         return Verdict.Bad
-    return Verdict.Good if misfit <= _AGREES and not report.warnings else Verdict.Check
+    return Verdict.Good if misfit <= max(_AGREES, noise) and not report.warnings else Verdict.Check
 
 
 def verdict_line(report: FidelityReport) -> str:
@@ -37,7 +39,7 @@ def verdict_line(report: FidelityReport) -> str:
     count = len(report.warnings)
     parts = [
         _("agrees with the scan to {misfit} %").format(misfit=f"{misfit:.2g}")
-        if misfit <= _DISAGREES
+        if verdict_of(report) is not Verdict.Bad
         else _("departs from the scan by {misfit} %").format(misfit=f"{misfit:.2g}"),
         _("edges {gain} % steeper").format(gain=f"{gain:.0f}") if gain >= 1 else _("edges no steeper"),
         _("no warnings") if count == 0 else _("1 warning") if count == 1 else _("{n} warnings").format(n=count),
@@ -77,6 +79,7 @@ def report_table(report: FidelityReport) -> str:
         rows.append((_("Slice thickness"), _("from DICOM") if known else _("assumed, not known")))
     rows += [
         (_("Disagreement with the input"), grey.format(x=f"{report.lr_consistency_percent:.2f}")),
+        *([(_("Noise of the input"), grey.format(x=f"{report.noise_percent:.2f}"))] if report.noise_source else []),
         (_("Shift of the mean"), grey.format(x=f"{report.mean_shift_percent:+.3f}")),
         (_("Edges"), _("{gain} times as steep").format(gain=f"{report.edge_sharpness_gain:.2f}")),
         (_("Detail added"), _("{rms} grey levels (root mean square)").format(rms=f"{report.added_detail_rms:.3g}")),

@@ -196,6 +196,21 @@ def test_the_slice_factor_is_asked_of_isotropic_models_only(
     assert "as a number" in panel.ui.enhanceButton.toolTip
 
 
+def test_how_much_noise_is_kept_is_asked_of_models_that_are_told_it(
+    open_panel: Callable[[], Any], add_volume: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tiny_model(tmp_path / "told", conditions=("noise",), arguments={"in_channels": 2}, name="told")
+    make_tiny_model(tmp_path / "blind", name="blind")
+    monkeypatch.setenv("MEDSR_MODELS", str(tmp_path))
+    add_volume(blob())
+    panel = open_panel()
+    panel.ui.noiseReductionSlider.value = 0.4
+    for name, told in (("told", True), ("blind", False)):
+        panel.ui.modelComboBox.choose(name)
+        assert panel.ui.noiseReductionSlider.enabled == told
+        assert panel.assessment.options.noise_reduction == 0.4
+
+
 def test_progress_is_shown_and_cancel_leaves_nothing(panel: Any, worker: Callable[[str], None], scene: Any) -> None:
     worker(UNTIL_CANCELLED)
     nodes = scene.GetNumberOfNodes()

@@ -179,6 +179,9 @@ def test_an_old_verdict_is_not_shown_beside_a_running_job(panel: Any, module: An
         ({"lr_consistency_percent": 0.31, "warnings": ("w", "v")}, "Check", "agrees with the scan to 0.31 %"),
         ({"lr_consistency_percent": 2.0, "edge_sharpness_gain": 0.98}, "Check", "edges no steeper, no warnings"),
         ({"lr_consistency_percent": 7.5}, "Bad", "departs from the scan by 7.5 %"),
+        # What was taken off as noise is no disagreement.
+        ({"lr_consistency_percent": 4.0, "noise": 4.0}, "Good", "agrees with the scan to 4 %"),
+        ({"lr_consistency_percent": 4.0, "noise": 2.0}, "Bad", "departs from the scan by 4 %"),
     ],
 )
 def test_the_verdict_is_one_line_in_plain_words(

@@ -188,6 +188,26 @@
             <translation type="unfinished" />
         </message>
         <message>
+            <source>Noise:</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>1 agrees with the scan within its noise, 0 with every grain of it. Only for models that are told the noise.</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Noise: 0 keep, 1 reduce</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>keep noise</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>reduce noise</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
             <source>Point spread:</source>
             <translation type="unfinished" />
         </message>
@@ -645,6 +665,10 @@
         </message>
         <message>
             <source>Disagreement with the input</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Noise of the input</source>
             <translation type="unfinished" />
         </message>
         <message>
