@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage, special
 
 from MedSRLib.acquisition.interpolation import back_project, bspline_matrix, interpolate
-from MedSRLib.acquisition.noise import add_gaussian, add_quantum, add_rician
+from MedSRLib.acquisition.noise import add_gaussian, add_rician
 from MedSRLib.acquisition.operator import PROFILES, AcquisitionModel, Profile, along_axis, profile_matrix
 from MedSRLib.errors import UsageError
 
@@ -275,16 +275,7 @@ def test_rician_noise_has_the_theoretical_mean(signal: float) -> None:
     assert noisy.min() >= 0
 
 
-def test_quantum_noise_grows_with_attenuation() -> None:
-    spread = [
-        add_quantum(np.full(200_000, hu, np.float32), 10.0, np.random.default_rng(14)).std()
-        for hu in (-1000, -500, 0, 1000)
-    ]
-    expected = 10 * np.sqrt([0.05, 0.5, 1.0, 2.0])
-    np.testing.assert_allclose(spread, expected, rtol=0.01)
-
-
 def test_the_same_seed_draws_the_same_noise() -> None:
     y = np.ones((3, 4), np.float32)
-    for add in (add_gaussian, add_rician, add_quantum):
+    for add in (add_gaussian, add_rician):
         np.testing.assert_array_equal(add(y, 1.0, np.random.default_rng(15)), add(y, 1.0, np.random.default_rng(15)))
