@@ -40,11 +40,11 @@ def draw_sigma(count: int, largest: float, random: Random) -> Tensor:
 def add_noise(y: Tensor, sigma: Tensor, kinds: Kinds, random: Random, *, axes: int = 2) -> Tensor:
     """y with noise.
 
-    MR: the magnitude of a complex signal (Gudbjartsson and Patz 1995, eq. 1); CT: quantum noise, whose
-    variance grows with the attenuation relative to water, ``1 + HU / 1000``; ultrasound: additive and multiplicative. A part of each kind,
-    and all of the others, is plainly additive, as post-processing leaves it. A quarter is correlated as zero-filling,
-    interpolation and reconstruction kernels make it, some varies over the image as parallel imaging and photon
-    starvation make it.
+    MR: the magnitude of a complex signal (Gudbjartsson and Patz 1995, eq. 1); CT: quantum noise, whose variance grows
+    with the attenuation relative to water, ``1 + HU / 1000``; ultrasound: additive and multiplicative. A part of each
+    kind, and all of the others, is plainly additive, as post-processing leaves it. A quarter is correlated as
+    zero-filling, interpolation and reconstruction kernels make it, some varies over the image as parallel imaging and
+    photon starvation make it.
 
     Args:
         y: normalised measurements, [N, slices, h, w].
