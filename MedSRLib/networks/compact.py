@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 from torch.nn import functional
 
+from MedSRLib.networks.convolution import convolution
 from MedSRLib.networks.pixel_shuffle import PixelShuffle
 from MedSRLib.networks.rrdb import LEAK
 
@@ -53,7 +53,7 @@ class CompactGenerator(nn.Module):
             raise ValueError(f"factors {tuple(factors)} must be {spatial_dims} positive whole numbers")
         if not predicts_residual and in_channels != out_channels:
             raise ValueError("in_channels must equal out_channels unless the generator predicts a residual")
-        conv = Conv[Conv.CONV, spatial_dims]
+        conv = convolution(spatial_dims)
         self.factors = tuple(int(f) for f in factors)
         self.features = features
         self.predicts_residual = predicts_residual

@@ -10,19 +10,19 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from MedSRLib.errors import UsageError
+from MedSRLib.networks.convolution import convolution
 from MedSRLib.networks.rrdb import LEAK
 
 _LINEAR = {2: "bilinear", 3: "trilinear"}
 
 
 def _normalised_convolutions(spatial_dims: int) -> Callable[..., nn.Module]:
-    conv = Conv[Conv.CONV, spatial_dims]
+    conv = convolution(spatial_dims)
 
     def make(*arguments: Any, **options: Any) -> nn.Module:
         return spectral_norm(conv(*arguments, **options))
@@ -78,7 +78,7 @@ class UNetDiscriminator(nn.Module):
         conv = _normalised_convolutions(spatial_dims)
         widths = [features * min(8, 2**stage) for stage in range(stages + 1)]
         self.mode = _LINEAR[spatial_dims]
-        self.first = Conv[Conv.CONV, spatial_dims](in_channels, features, 3, padding=1)
+        self.first = convolution(spatial_dims)(in_channels, features, 3, padding=1)
         self.down = nn.ModuleList(conv(a, b, 4, stride=2, padding=1, bias=False) for a, b in itertools.pairwise(widths))
         self.up = nn.ModuleList(
             conv(b, a, 3, padding=1, bias=False) for a, b in reversed(list(itertools.pairwise(widths)))
@@ -90,7 +90,7 @@ class UNetDiscriminator(nn.Module):
                 for layer in (conv(features, features, 3, padding=1, bias=False), nn.LeakyReLU(LEAK))
             )
         )
-        self.verdict = Conv[Conv.CONV, spatial_dims](features, 1, 3, padding=1)
+        self.verdict = convolution(spatial_dims)(features, 1, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, in_channels, (D,) H, W] to [N, 1, (D,) H, W]."""

@@ -8,10 +8,10 @@ from fractions import Fraction
 from typing import Any, Literal
 
 import torch
-from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 from torch.nn import functional
 
+from MedSRLib.networks.convolution import convolution
 from MedSRLib.networks.pixel_shuffle import PixelShuffle, icnr_, pixel_unshuffle
 
 LEAK = 0.2
@@ -39,7 +39,7 @@ class DenseBlock(nn.Module):
 
     def __init__(self, spatial_dims: int, features: int, growth: int) -> None:
         super().__init__()
-        conv = Conv[Conv.CONV, spatial_dims]
+        conv = convolution(spatial_dims)
         for n in range(1, 6):
             layer = conv(features + (n - 1) * growth, growth if n < 5 else features, 3, padding=1)
             _initialise(layer.weight, 0.1)
@@ -119,7 +119,7 @@ class RRDBGenerator(nn.Module):
         super().__init__()
         if len(factors) != spatial_dims or min(factors) < 1:
             raise ValueError(f"factors {tuple(factors)} must be {spatial_dims} positive whole numbers")
-        conv = Conv[Conv.CONV, spatial_dims]
+        conv = convolution(spatial_dims)
         self.factors = tuple(int(f) for f in factors)
         self.features = features
         self.unshuffle = (unshuffle,) * spatial_dims
