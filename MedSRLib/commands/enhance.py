@@ -81,7 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("the output, the uncertainty and the report need different files")
     allowed = {"overwrite": arguments.overwrite, "protected": [arguments.input]}
     source = Source(arguments.input, arguments.series, arguments.frame)
-    sequence = read_sequence(arguments.input, modality=arguments.modality, series=arguments.series)
+    with progress_bar("medsr") as progress:
+        progress(0.0, "reading")
+        sequence = read_sequence(arguments.input, modality=arguments.modality, series=arguments.series)
     sequence = sequence.chosen(arguments.frame, arguments.input)
     described = source.described()
     volumes = [path for path in (arguments.output, arguments.uncertainty) if path is not None]
@@ -95,32 +97,39 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.report is not None:
         require_target(arguments.report, ".json", overwrite=arguments.overwrite, inputs=[arguments.input])
 
-    from MedSRLib.enhancement.devices import resolve_device
+    from MedSRLib.enhancement.devices import device_notes, resolve_device
     from MedSRLib.enhancement.enhancer import enhance_all
     from MedSRLib.enhancement.frames import join_frames
     from MedSRLib.models.catalogue import resolve_model
 
     options = read_options(arguments, uncertainty=arguments.uncertainty is not None)
-    model = resolve_model(arguments.model, resolve_device(options.device).type)
+    with progress_bar("medsr") as progress:
+        progress(0.0, "loading PyTorch")
+        model = resolve_model(arguments.model, resolve_device(options.device).type)
+    said = device_notes(options.device)
+    for sentence in said:
+        print(f"medsr: {sentence}", file=sys.stderr)
     expected = say_cost(sequence, model, options, arguments.roi)
     inputs = [Input(volume, arguments.roi) for volume in sequence.volumes]
     with progress_bar("medsr") as progress:
         enhanced = join_frames(sequence, enhance_all(inputs, model, options, progress=progress))
-    keep_cost(expected, enhanced.report)
-    fidelity = replace(enhanced.report, warnings=(*source.warnings(), *enhanced.report.warnings))
-    report = {"input": str(arguments.input), "output": str(arguments.output), **described, **fidelity.to_json()}
-    wanted = [(enhanced.sequence, arguments.output, Mark.of(report))]
-    if enhanced.uncertainty is not None:
-        wanted.append((enhanced.uncertainty, arguments.uncertainty, Mark.of(report, UNCERTAINTY)))
-    template = source.template() if to_dicom else None
-    for result, path, mark in wanted:
-        report["notes"] += write_volume(result, path, mark=mark, template=template, **allowed)
+        keep_cost(expected, enhanced.report)
+        fidelity = replace(enhanced.report, warnings=(*source.warnings(), *enhanced.report.warnings))
+        report = {"input": str(arguments.input), "output": str(arguments.output), **described, **fidelity.to_json()}
+        wanted = [(enhanced.sequence, arguments.output, Mark.of(report))]
+        if enhanced.uncertainty is not None:
+            wanted.append((enhanced.uncertainty, arguments.uncertainty, Mark.of(report, UNCERTAINTY)))
+        template = source.template() if to_dicom else None
+        progress(1.0, "writing")
+        for result, path, mark in wanted:
+            report["notes"] += write_volume(result, path, mark=mark, template=template, **allowed)
     text = json.dumps(report, indent=2, ensure_ascii=False)
     if arguments.report is not None:
         # A name that is no UTF-8 stands in JSON as the escape that JSON has for it.
         write_atomically(arguments.report, f"{text}\n".encode("utf-8", "backslashreplace"))
     for sentence in dict.fromkeys((*report["warnings"], *report["notes"])):
-        print(f"medsr: {sentence}", file=sys.stderr)
+        if sentence not in said:
+            print(f"medsr: {sentence}", file=sys.stderr)
     print(text if arguments.json else summary(arguments.output, fidelity))
     return 0
 

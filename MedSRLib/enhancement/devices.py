@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from functools import cache
 from typing import TYPE_CHECKING
 
 from MedSRLib.enhancement.request import require_device_name, require_precision_name
@@ -16,10 +18,12 @@ if TYPE_CHECKING:
 _CPU_TILE_BYTES = 0.75e9
 _GPU_SHARE = 0.6
 _FLOAT32_BYTES = 4
+_NO_CARD = ("Found no NVIDIA driver", "No CUDA GPUs are available", "no CUDA-capable device")
+"""What torch says where there is no card, or where the user hides it."""
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """A torch device; "auto" takes CUDA, then Apple's MPS, then the CPU.
+    """A torch device; "auto" takes CUDA where it works, then Apple's MPS, then the CPU, see ``device_notes``.
 
     Raises:
         UsageError: the name is unknown or this machine has no such device.
@@ -28,7 +32,7 @@ def resolve_device(name: str = "auto") -> torch.device:
 
     require_device_name(name)
     if name == "auto":
-        if torch.cuda.is_available():
+        if cuda_works():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     device = torch.device(name)
@@ -38,6 +42,62 @@ def resolve_device(name: str = "auto") -> torch.device:
             f"this machine has no device {name!r}: use --device cpu, or install a torch build that sees it"
         )
     return device
+
+
+def cuda_works() -> bool:
+    """Whether there is a CUDA device that runs a kernel."""
+    return _try_cuda() == (True, "")
+
+
+def device_notes(name: str = "auto") -> tuple[str, ...]:
+    """A sentence for the user where "auto" passes over a CUDA device that is there but cannot be used.
+
+    Args:
+        name: as for ``resolve_device``; who names a device gets that one or an error.
+    """
+    if name != "auto":
+        return ()
+    import torch
+
+    _, problem = _try_cuda()
+    if not problem:
+        return ()
+    used = "CPU" if resolve_device(name).type == "cpu" else "Apple GPU"
+    return (f"the {used} is used, because PyTorch {torch.__version__} cannot use the GPU: {problem}",)
+
+
+@cache
+def _try_cuda() -> tuple[bool, str]:
+    """Whether torch sees a CUDA device, and why a kernel fails on it; asked once a process.
+
+    A card that torch lists may still be too new for its kernels, and a driver too old for it hides every card: only a
+    real convolution tells.
+    """
+    import torch
+
+    if torch.version.cuda is None:
+        return False, ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what torch warns of here is told as a note
+        seen = torch.cuda.is_available()
+        try:
+            torch.cuda.init()
+            if not seen:
+                return False, ""
+            image, kernel = torch.ones(1, 1, 8, 8, device="cuda"), torch.ones(1, 1, 3, 3, device="cuda")
+            torch.nn.functional.conv2d(image, kernel).sum().item()
+        except torch.OutOfMemoryError:
+            return True, ""  # the card works: what does not fit now is seen to where tiles are run
+        except (RuntimeError, AssertionError) as error:
+            reason = _first_line(error)
+            absent = any(said in reason for said in _NO_CARD)
+            return seen, "" if absent and not seen else reason
+    return True, ""
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:

@@ -155,7 +155,13 @@ class Enhancer:
         *,
         cancelled: Cancelled | None = None,
     ) -> None:
-        from MedSRLib.enhancement.devices import device_label, resolve_device, resolve_precision, tile_voxels
+        from MedSRLib.enhancement.devices import (
+            device_label,
+            device_notes,
+            resolve_device,
+            resolve_precision,
+            tile_voxels,
+        )
         from MedSRLib.enhancement.tiling import TiledGenerator
 
         target = resolve_device(options.device)
@@ -166,6 +172,7 @@ class Enhancer:
         self._used = used
         self._cancelled = cancelled
         self._device = device_label(target)
+        self._notes = device_notes(options.device)
         self._generator = TiledGenerator(
             generator,
             manifest.halo,
@@ -199,7 +206,7 @@ class Enhancer:
         scaling = IntensityScaling.fit(volume.voxels, volume.modality)
         smallest = smallest_possible(volume.voxels, volume.modality)
         floor = None if smallest is None else (smallest - scaling.offset) / scaling.width
-        acquisition, source, noise, noise_source = self._find_out(volume, assumed, scaling)
+        acquisition, source, noise, noise_source = self._find_out(volume, assumed, scaling, progress)
         self._generator.begin(told(manifest.conditions, acquisition, noise / scaling.width))
         kept_noise = options.noise_reduction * noise / scaling.width
         extent = extent_of(volume, region, manifest, acquisition, noisy=kept_noise > 0)
@@ -247,7 +254,7 @@ class Enhancer:
                 *domain_warnings(volume, manifest),
                 *self._restoration.warnings(volume, manifest, acquisition),
             ),
-            notes=tuple(self._generator.notes),
+            notes=(*self._notes, *self._generator.notes),
             device=self._device,
             precision=str(self._generator.dtype).removeprefix("torch."),
             tiles=self._generator.tiles,
@@ -262,7 +269,7 @@ class Enhancer:
         )
 
     def _find_out(
-        self, volume: Volume, assumed: AcquisitionModel, scaling: IntensityScaling
+        self, volume: Volume, assumed: AcquisitionModel, scaling: IntensityScaling, progress: Progress
     ) -> tuple[AcquisitionModel, str, float, str]:
         """A and the noise in the volume's units, and where the in-plane point spread and the noise come from.
 
@@ -275,6 +282,7 @@ class Enhancer:
         if self._estimate is None and (unknown_spread or (told_noise and options.noise is None)):
             from MedSRLib.enhancement.estimation import estimate_acquisition
 
+            progress(0.0, "estimating point spread and noise")
             self._estimate = estimate_acquisition(volume, scaling)
         acquisition, spread_source = assumed, "assumed" if options.point_spread is None else "given"
         if unknown_spread and self._estimate is not None:

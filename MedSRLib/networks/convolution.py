@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import nn
 
 
-def convolution(spatial_dims: int) -> type[nn.Conv2d] | type[nn.Conv3d]:
+def convolution(spatial_dims: int) -> Callable[..., Any]:
     """The class of an image's convolution.
 
     Args:
