@@ -311,10 +311,12 @@ def test_an_image_predicting_model_is_not_added_to_the_interpolation(tmp_path: P
 
 
 def test_progress_rises_to_one(tiny_model: Model, smooth_volume: MakeVolume) -> None:
-    seen: list[float] = []
-    enhance(smooth_volume(), tiny_model, progress=lambda fraction, message: seen.append(fraction))
+    told: list[tuple[float, str]] = []
+    enhance(smooth_volume(), tiny_model, progress=lambda fraction, message: told.append((fraction, message)))
+    seen = [fraction for fraction, _ in told]
     assert seen == sorted(seen)
-    assert len(set(seen)) == 5, "one step a slice, for a volume of five"
+    assert told[0] == (0.0, "estimating point spread and noise")
+    assert len(set(seen[1:])) == 5, "one step a slice, for a volume of five"
     assert seen[-1] == 1.0
 
 
