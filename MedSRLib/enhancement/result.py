@@ -117,7 +117,7 @@ class FidelityReport:
 
     @property
     def acquisition_text(self) -> str:
-        """How blurred the input was taken to be, for people."""
+        """How blurred and how noisy the input was taken to be, for people."""
         i, _, k = self.factors
         parts = []
         if i > 1:
@@ -125,6 +125,9 @@ class FidelityReport:
             text = "truncated k-space" if isinstance(spread, str) else f"point spread of {spread:.2f} pixels"
             parts.append(f"{text} ({self.point_spread_source})")
         parts += [f"slices as thick as {self.slice_thickness:.2f} of their spacing"] if k > 1 else []
+        if self.noise is not None:
+            text = f"noise of {self.noise_percent:.2g} % of the range" if self.noise else "no noise"
+            parts.append(f"{text} ({self.noise_source})")
         return ", ".join(parts)
 
     def to_json(self) -> dict[str, Any]:

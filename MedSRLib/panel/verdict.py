@@ -79,7 +79,6 @@ def report_table(report: FidelityReport) -> str:
         rows.append((_("Slice thickness"), _("from DICOM") if known else _("assumed, not known")))
     rows += [
         (_("Disagreement with the input"), grey.format(x=f"{report.lr_consistency_percent:.2f}")),
-        *([(_("Noise of the input"), grey.format(x=f"{report.noise_percent:.2f}"))] if report.noise_source else []),
         (_("Shift of the mean"), grey.format(x=f"{report.mean_shift_percent:+.3f}")),
         (_("Edges"), _("{gain} times as steep").format(gain=f"{report.edge_sharpness_gain:.2f}")),
         (_("Detail added"), _("{rms} grey levels (root mean square)").format(rms=f"{report.added_detail_rms:.3g}")),

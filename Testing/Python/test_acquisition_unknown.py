@@ -143,6 +143,8 @@ def test_the_report_says_how_noisy_the_input_was_taken_to_be(told_model: Model, 
     estimated, given_ = enhance(smooth_volume(), told_model), enhance(smooth_volume(), told_model, noise=12.5)
     assert estimated.report.noise_source == "estimated"
     assert (given_.report.noise, given_.report.noise_source) == (12.5, "given")
+    share = 100 * 12.5 / given_.report.intensity_range
+    assert f"noise of {share:.2g} % of the range (given)" in given_.report.acquisition_text
 
 
 def test_a_model_that_cannot_be_told_the_noise_says_so(tiny_model: Model, smooth_volume: MakeVolume) -> None:

@@ -668,10 +668,6 @@
             <translation type="unfinished" />
         </message>
         <message>
-            <source>Noise of the input</source>
-            <translation type="unfinished" />
-        </message>
-        <message>
             <source>Shift of the mean</source>
             <translation type="unfinished" />
         </message>
