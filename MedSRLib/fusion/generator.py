@@ -34,7 +34,7 @@ def choose_model(model: str | Path | Model, device: torch.device) -> Model:
         ModelError: the model is unknown or damaged.
     """
     chosen = model if isinstance(model, Model) else resolve_model(model, device.type, lite=_LITE, full=_FULL)
-    if chosen.manifest.task != "through-plane":
+    if not chosen.manifest.kind.has_factor_range:
         raise UsageError(f"{chosen.manifest.name} does not make slices between slices: fuse with an isotropic model")
     return chosen
 
