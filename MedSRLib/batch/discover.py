@@ -6,7 +6,7 @@ import os
 import re
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,12 +19,14 @@ from MedSRLib.volumes.source import data_files
 
 _LONGEST_DESCRIPTION = 60
 _SHORT_UID = 12
+GROUP_TAGS = ("StudyInstanceUID", "FrameOfReferenceUID", "Modality", "ImageOrientationPatient")
 _LABEL_TAGS = [
     "SeriesInstanceUID",
     "SeriesNumber",
     "SeriesDescription",
     "Rows",
     "Columns",
+    *GROUP_TAGS,
     *PATIENT,
 ]
 
@@ -39,6 +41,8 @@ class Study:
         suffix: of an image file, as in ``READABLE``; "" for a DICOM series.
         series: SeriesInstanceUID, "" for an image file.
         fingerprint: ``files``, ``bytes`` and ``modified`` (newest, in ns): another one means another input.
+        tags: of a DICOM series, what ``groups`` tells by that it belongs to others: see ``GROUP_TAGS``.
+        members: the series that are fused into one volume; () for a volume that is enhanced by itself.
     """
 
     source: Path
@@ -46,11 +50,18 @@ class Study:
     suffix: str = ""
     series: str = ""
     fingerprint: dict[str, int] = field(default_factory=dict)
+    tags: Mapping[str, Any] = field(default_factory=dict)
+    members: tuple[Study, ...] = ()
 
     @property
     def stem(self) -> str:
         """The name without the suffix."""
         return self.name[: len(self.name) - len(self.suffix)]
+
+    @property
+    def sources(self) -> list[Path]:
+        """The files or folders that must never be written to."""
+        return [member.source for member in self.members] or [self.source]
 
     @property
     def key(self) -> tuple[str, str]:
@@ -144,6 +155,7 @@ def _series_in(folder: Path, place: str, files: Sequence[Path]) -> list[Study]:
     """Every DICOM series among the files of a folder."""
     members: dict[str, list[Path]] = {}
     labels: dict[str, str] = {}
+    about: dict[str, dict[str, Any]] = {}
     damaged = False
     for path in files:
         try:
@@ -156,9 +168,12 @@ def _series_in(folder: Path, place: str, files: Sequence[Path]) -> list[Study]:
         uid = str(tags.get("SeriesInstanceUID", ""))
         members.setdefault(uid, []).append(path)
         labels.setdefault(uid, _label(tags, uid))
+        about.setdefault(uid, {"SeriesDescription": _word(tags, "SeriesDescription"), **_group_tags(tags)})
     if damaged and not members:
         return [Study(folder, place.rstrip("/") or folder.name, fingerprint=fingerprint(files))]
-    return [Study(folder, place + labels[uid], "", uid, fingerprint(paths)) for uid, paths in members.items()]
+    return [
+        Study(folder, place + labels[uid], "", uid, fingerprint(paths), about[uid]) for uid, paths in members.items()
+    ]
 
 
 def _read_label_tags(path: Path) -> Any:
@@ -180,17 +195,32 @@ def _read_label_tags(path: Path) -> Any:
 
 def _label(tags: Any, uid: str) -> str:
     """A file name for a series: its number and description, or the end of its UID."""
-    words = []
-    for name in ("SeriesNumber", "SeriesDescription"):
-        try:
-            text = str(tags.get(name) or "")
-        except (ValueError, TypeError):
-            text = ""
-        text = without_patient(text, tags)
-        words.append(re.sub(r"[^\w.-]+", "_", text)[:_LONGEST_DESCRIPTION].strip("._-"))
-    number, description = words
+    number, description = (_word(tags, name) for name in ("SeriesNumber", "SeriesDescription"))
     known = [f"{int(number):03d}"] if number.isdecimal() else []
     return "-".join([*known, *([description] if description else [])]) or short_uid(uid)
+
+
+def _word(tags: Any, name: str) -> str:
+    """An element's text as a part of a file name, without the patient's name; "" where it says nothing."""
+    try:
+        text = str(tags.get(name) or "")
+    except (ValueError, TypeError):
+        text = ""
+    text = without_patient(text, tags)
+    return re.sub(r"[^\w.-]+", "_", text)[:_LONGEST_DESCRIPTION].strip("._-")
+
+
+def _group_tags(tags: Any) -> dict[str, Any]:
+    """``GROUP_TAGS`` as plain values; what cannot be read is left out."""
+    known: dict[str, Any] = {}
+    for name in GROUP_TAGS:
+        try:
+            value = tags.get(name)
+            if value:
+                known[name] = [float(one) for one in value] if name == "ImageOrientationPatient" else str(value)
+        except (ValueError, TypeError):
+            continue
+    return known
 
 
 def short_uid(uid: str) -> str:

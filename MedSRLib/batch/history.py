@@ -81,11 +81,17 @@ def is_of_this_input(event: Mapping[str, Any], study: Study) -> bool:
         return True
     if any(before.get(name) != now.get(name) for name in ("files", "bytes")):
         return False
+    report = event.get("report", {})
+    told = report.get("series", ()) if study.members else (report,)
     try:
-        sha256 = Source(study.source, study.series or None).described()["input_sha256"]
+        hashes = [_sha256(one) for one in study.members or (study,)]
     except MedSRError:  # it cannot be read any more
         return False
-    return sha256 == event.get("report", {}).get("input_sha256")
+    return hashes == [one.get("input_sha256") for one in told]
+
+
+def _sha256(study: Study) -> Any:
+    return Source(study.source, study.series or None).described()["input_sha256"]
 
 
 def size_of(path: Path) -> int | None:

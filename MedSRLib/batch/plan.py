@@ -10,10 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from MedSRLib.batch.discover import Study, find_studies, short_uid
+from MedSRLib.batch.groups import group_series
 from MedSRLib.batch.history import History, is_of_this_input, is_there, other_options, size_of
 from MedSRLib.batch.journal import JOURNAL, read_journal
 from MedSRLib.enhancement.request import Options
-from MedSRLib.errors import UsageError
+from MedSRLib.errors import InputError, UsageError
+from MedSRLib.fusion.request import FusionOptions
 from MedSRLib.models.catalogue import Model
 from MedSRLib.volumes.itk import NIFTI
 
@@ -32,27 +34,31 @@ class Settings:
     """What is asked for every study.
 
     Args:
-        model: resolved once, so that all studies get the same.
+        model: resolved once, so that all studies get the same; None for a fusion without a generator.
         options: of every enhancement; with uncertainty, it is written beside each output.
         modality: of the inputs, or None for what their files say.
         report: also write the fidelity report beside each output.
         format: one of ``FORMATS``, or None: image files keep theirs, DICOM becomes NIfTI. With "dicom" image files keep
             theirs too, as DICOM is only made of DICOM.
+        fusion: how series that belong together become one volume; None where every volume is enhanced by itself.
     """
 
-    model: Model
+    model: Model | None
     options: Options
     modality: str | None = None
     report: bool = False
     format: str | None = None
+    fusion: FusionOptions | None = None
 
     def described(self) -> dict[str, Any]:
         """What an output depends on; outputs of other settings are not complete for these."""
-        manifest = self.model.manifest
+        model, options = self.model, (self.fusion or self.options).to_json()
+        weights = {} if model is None else model.manifest.weights
         return {
-            "model": self.model.title,
-            "sha256": {name: entry["sha256"] for name, entry in manifest.weights.items()},
-            **{name: value for name, value in self.options.to_json().items() if name not in _NO_EFFECT_ON_VOXELS},
+            **({} if self.fusion is None else {"fuse": True}),
+            "model": None if model is None else model.title,
+            "sha256": {name: entry["sha256"] for name, entry in weights.items()},
+            **{name: value for name, value in options.items() if name not in _NO_EFFECT_ON_VOXELS},
             "modality": self.modality,
             "report": self.report,
             "format": self.format,
@@ -112,6 +118,7 @@ class Plan:
         tasks: to do, in order.
         complete: done in an earlier run, with the event that says so.
         refused: not to be done, with the sentence that says why.
+        alone: series that belong to no others, where series are fused: nothing is made of them.
         others: newest events of studies that are not in this plan.
         journal_bytes: size of the journal that was read for it.
     """
@@ -122,6 +129,7 @@ class Plan:
     tasks: list[Task]
     complete: list[tuple[Task, dict[str, Any]]] = field(default_factory=list)
     refused: list[tuple[Task, str]] = field(default_factory=list)
+    alone: list[Study] = field(default_factory=list)
     others: list[dict[str, Any]] = field(default_factory=list)
     journal_bytes: int = 0
 
@@ -150,11 +158,21 @@ def plan_batch(
     Raises:
         UsageError: as ``find_studies``; outputs exist, and neither ``resume`` nor ``overwrite`` is given; or, with
             ``resume`` alone, studies are done with other options.
-        InputError: as ``find_studies``; or the journal cannot be read.
+        InputError: as ``find_studies``; no series belong together, where they are to be fused; or the journal cannot be
+            read.
     """
     journal_bytes = size_of(output / JOURNAL) or 0
     history = History.of(read_journal(output / JOURNAL))
-    tasks = name_tasks(find_studies(source, output=output, pattern=pattern), settings, replace=overwrite)
+    studies = find_studies(source, output=output, pattern=pattern)
+    alone: list[Study] = []
+    if settings.fusion is not None:
+        studies, alone = group_series(studies)
+        if not studies:
+            raise InputError(
+                f"none of the {len(alone)} volumes in {source} belong together: series of one frame of reference and "
+                "description, or files such as t2_axial.nii.gz and t2_sagittal.nii.gz, are fused"
+            )
+    tasks = name_tasks(studies, settings, replace=overwrite)
     tasks = _with_previous(tasks, history, settings)
     if not resume and not overwrite:
         existing = [path for task in tasks for path in task.files(settings).values() if (output / path).exists()]
@@ -165,7 +183,7 @@ def plan_batch(
             )
     planned = {task.study.key for task in tasks}
     others = [event for key, event in history.last.items() if key not in planned]
-    plan = Plan(source, output, settings, [], others=others, journal_bytes=journal_bytes)
+    plan = Plan(source, output, settings, [], alone=alone, others=others, journal_bytes=journal_bytes)
     if not resume:
         plan.tasks.extend(tasks)
         return plan

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import os
-import shutil
 import time
 import traceback
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from MedSRLib.batch.history import size_of
 from MedSRLib.batch.plan import Settings, Task
+from MedSRLib.batch.staging import move, remove_previous, require_free, staged, staging_folder
 from MedSRLib.enhancement.request import Input
 from MedSRLib.errors import EnhancementCancelled, MedSRError, OutputError, UsageError
-from MedSRLib.volumes.dicom_target import put_folder, require_dicom_target, write_dicom
+from MedSRLib.volumes.dicom_target import write_dicom
 from MedSRLib.volumes.files import read_sequence, require_writable, write_volume
 from MedSRLib.volumes.mark import UNCERTAINTY, Mark
 from MedSRLib.volumes.source import Source
 from MedSRLib.volumes.storage import write_atomically
-from MedSRLib.volumes.targets import exists
 
 if TYPE_CHECKING:
     from MedSRLib.progress import Cancelled, Progress
@@ -54,7 +49,12 @@ def process_study(
     """
     started = time.monotonic()
     try:
-        result = {"state": "done", **_process(task, settings, output, progress, cancelled)}
+        process = _process
+        if task.study.members:
+            from MedSRLib.batch.fusing import fuse_group
+
+            process = fuse_group
+        result = {"state": "done", **process(task, settings, output, progress, cancelled)}
     except EnhancementCancelled:
         result = {"state": "cancelled"}
     except MedSRError as error:
@@ -73,19 +73,13 @@ def process_study(
     return {**result, "seconds": time.monotonic() - started}
 
 
-def staging_folder(task: Task, settings: Settings, output: Path) -> Path:
-    """Where a task's files are written before they are moved: hidden, beside the output, named after it."""
-    volume = task.files(settings)["volume"]
-    mark = hashlib.sha256(os.fsencode(volume)).hexdigest()[:12]
-    return (output / volume).parent / f".medsr-{mark}"
-
-
 def _process(
     task: Task, settings: Settings, output: Path, progress: Progress | None, cancelled: Cancelled
 ) -> dict[str, Any]:
     from MedSRLib.enhancement.enhancer import enhance_all
     from MedSRLib.enhancement.frames import join_frames
 
+    assert settings.model is not None
     source = Source(task.study.source, task.study.series or None)
     sequence = read_sequence(source.path, modality=settings.modality, series=source.series)
     sequence = sequence.chosen(None, source.path)
@@ -93,13 +87,10 @@ def _process(
         raise UsageError(f"{source.path} has {len(sequence)} frames, which need a 4D file: use another --format for it")
     volume = sequence.volumes[0]
     described = source.described()
-    staging = staging_folder(task, settings, output)
-    shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
-    staging.mkdir(parents=True)
-    try:
+    with staged(task, settings, output) as staging:
         names = task.files(settings, _suitable_suffix(task, volume, staging))
         for kind, name in names.items():
-            _require_free(kind, output / name, task, volume)
+            require_free(kind, output / name, task, volume)
         inputs = [Input(frame) for frame in sequence.volumes]
         results = enhance_all(inputs, settings.model, settings.options, progress=progress, cancelled=cancelled)
         enhanced = join_frames(sequence, results)
@@ -116,10 +107,8 @@ def _process(
                 report["notes"] += _write(enhanced.sequence, path, Mark.of(report), source, task)
         if cancelled():
             raise EnhancementCancelled("cancelled: nothing was written")
-        _move(staging, output, list(names.values()))
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    _remove_previous(task, output, names.values())
+        move(staging, output, list(names.values()))
+    remove_previous(task, output, names.values())
     files = {name: size_of(output / name) for name in names.values()}
     return {"output": names["volume"], "files": files, "report": report}
 
@@ -133,39 +122,6 @@ def _write(sequence: VolumeSequence, path: Path, mark: Mark, source: Source, tas
     return write_dicom(sequence.volumes[0], path, template, mark)
 
 
-def _move(staging: Path, output: Path, names: Sequence[str]) -> None:
-    """Moves what was written to its place, the volume last: where it is, all is. Of what fails half-way nothing stays.
-
-    Raises:
-        OSError: something cannot be moved.
-    """
-    moved: list[Path] = []
-    try:
-        for name in reversed(names):
-            new, path = staging / Path(name).name, output / name
-            if new.is_dir():
-                put_folder(new, path, staging / f"{new.name}.old")
-            else:
-                os.replace(new, path)
-            moved.append(path)
-    except OSError:
-        for path in moved:
-            _remove(path)
-        raise
-
-
-def _remove_previous(task: Task, output: Path, names: Iterable[str]) -> None:
-    """Takes away what an earlier run made of the study and this one did not, such as a report of the old volume."""
-    for name, size in task.previous.items():
-        if name not in names and size_of(output / name) == size:
-            _remove(output / name)
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
 def _suitable_suffix(task: Task, volume: Volume, staging: Path) -> str:
     """The planned suffix, or another one where that format cannot hold the volume's axes."""
     for suffix in task.suffixes()[:-1]:
@@ -176,13 +132,3 @@ def _suitable_suffix(task: Task, volume: Volume, staging: Path) -> str:
             continue
         return suffix
     return task.suffixes()[-1]
-
-
-def _require_free(kind: str, path: Path, task: Task, volume: Volume) -> None:
-    """Refuse, before any work, to write onto the input or onto what may not be replaced."""
-    if kind != "report" and not task.suffix:
-        require_dicom_target(path, volume, overwrite=task.replace, protected=[task.study.source])
-    elif kind != "report":
-        require_writable(path, overwrite=task.replace, protected=[task.study.source])
-    elif path.exists() and not task.replace:
-        raise exists(path)

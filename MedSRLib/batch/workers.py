@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from MedSRLib.batch.plan import Settings, Task
-from MedSRLib.batch.study import process_study, staging_folder
+from MedSRLib.batch.staging import staging_folder
+from MedSRLib.batch.study import process_study
 
 if TYPE_CHECKING:
     from MedSRLib.progress import Cancelled, Progress

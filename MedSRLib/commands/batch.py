@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from MedSRLib.commands.enhance import add_input_options
+from MedSRLib.commands.fusion_options import add_fusion_options, read_fusion_options, require_options_of_work
 from MedSRLib.commands.options import add_options, read_options
 from MedSRLib.commands.progress import progress_bar
 from MedSRLib.errors import EnhancementCancelled, UsageError
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
     from MedSRLib.batch.plan import Plan, Settings, Task
 
 SOME_FAILED = 4
+_NAMED = 6
 EXAMPLES = """examples:
   medsr batch study/ enhanced/ --dry-run
   medsr batch study/ enhanced/ --pattern '*_T1w.nii.gz' --workers 2 --report
   medsr batch study/ enhanced/ --resume
   medsr batch archive/ derived/ --format dicom
+  medsr batch studies/ fused/ --fuse --dry-run
+  medsr batch studies/ fused/ --fuse --slice-profile slr --report
 
 NIfTI, NRRD and MetaImage files keep their place, name and format (.nhdr becomes .nrrd, .mhd becomes .mha); every
 series of a DICOM folder becomes FOLDER/NUMBER-DESCRIPTION.nii.gz. A sheared volume, which NIfTI cannot hold,
@@ -36,6 +40,9 @@ becomes .nrrd. Hidden files are passed over, and so is OUTPUT_DIR where it lies 
 the journal medsr-batch.jsonl (one event a line) and the summary medsr-batch.csv (one study a row); one batch at a
 time works in it. --resume does what is not done yet: what is done stays, is not done again with other options, and is
 refused where its input has changed, unless --overwrite is given too.
+--fuse makes one volume of series that belong together: DICOM series of one study, frame of reference and description
+but for words such as AX or SAG; files of one folder and name but for such words or run-1, stack2. Series that have no
+partner of another direction are named and passed over.
 Exit codes: 0 all done, 2 wrong usage, 3 nothing could be started, 4 some studies failed, 130 cancelled."""
 
 
@@ -62,6 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of all outputs (default: the input's; NIfTI for DICOM); dicom: a derived series of every DICOM series, "
         "the input's format for others",
     )
+    fusion = parser.add_argument_group("several series to one volume")
+    fusion.add_argument(
+        "--fuse", action="store_true", help="fuse series that belong together instead of enhancing each"
+    )
+    add_fusion_options(fusion)
     parser.add_argument("--json", action="store_true", help="print the summary (with --dry-run: the plan) as JSON")
     parser.epilog = EXAMPLES
 
@@ -112,15 +124,28 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
     """What is asked for every study; options are tried out here, so that a wrong one fails once and at once.
 
     Raises:
-        UsageError: the device or precision is not there, or the fidelity is out of range.
+        UsageError: the device or precision is not there, the fidelity is out of range, or an option is of the other
+            kind of work.
         ModelError: the model is unknown, damaged, or has no weights for that fidelity.
     """
     from MedSRLib.batch.plan import Settings
     from MedSRLib.enhancement.devices import resolve_device
     from MedSRLib.models.catalogue import resolve_model
 
+    require_options_of_work(arguments)
     options = read_options(arguments)
-    model = resolve_model(arguments.model, resolve_device(options.device).type)
+    device = resolve_device(options.device)
+    if arguments.fuse:
+        fusion = read_fusion_options(arguments)
+        if fusion.generator:
+            from MedSRLib.fusion.generator import choose_model
+
+            model = choose_model(arguments.model, device)
+            model.load_generator(fidelity=None)
+        else:
+            model = None
+        return Settings(model, options, arguments.modality, arguments.report, arguments.format, fusion)
+    model = resolve_model(arguments.model, device.type)
     options.check(model.manifest)
     model.load_generator(fidelity=options.fidelity)
     return Settings(model, options, arguments.modality, arguments.report, arguments.format)
@@ -130,20 +155,28 @@ def describe(plan: Plan, workers: int) -> list[str]:
     """The plan in a few lines."""
     from MedSRLib.enhancement.devices import device_label, resolve_device
 
-    manifest = plan.settings.model.manifest
+    model = plan.settings.model
     studies = [task.study for task in plan.tasks] + [task.study for task, _ in (*plan.complete, *plan.refused)]
-    series = sum(not study.suffix for study in studies)
+    members = [member for study in studies for member in study.members or (study,)]
+    series = sum(not member.suffix for member in members)
+    groups = "" if plan.settings.fusion is None else f"groups of {len(members)} series "
     processes = f", {workers} processes" if workers > 1 else ""
     lines = [
-        f"plan: {len(studies)} studies ({len(studies) - series} files, {series} DICOM series), "
+        f"plan: {len(studies)} {groups or 'studies '}({len(members) - series} files, {series} DICOM series), "
         f"{len(plan.complete)} complete, {f'{len(plan.refused)} refused, ' if plan.refused else ''}"
         f"{len(plan.tasks)} to do",
-        f"  model  {manifest.name} {manifest.version}, factors {manifest.factors_text}",
+        "  model  none"
+        if model is None
+        else f"  model  {model.manifest.name} {model.manifest.version}, factors {model.manifest.factors_text}",
         f"  device {device_label(resolve_device(plan.settings.options.device))}{processes}",
         f"  output {plan.output}",
     ]
     if plan.output.resolve().is_relative_to(plan.source.resolve()):
         lines.append(f"  volumes in {plan.output} are not inputs")
+    if plan.alone:
+        named = ", ".join(study.name for study in plan.alone[:_NAMED])
+        more = f" and {len(plan.alone) - _NAMED} others" if len(plan.alone) > _NAMED else ""
+        lines.append(f"  passed over, as they have no partner to be fused with: {named}{more}")
     return lines
 
 
@@ -159,6 +192,7 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
                 "series": task.study.series,
                 "output": task.files(plan.settings)["volume"],
                 "state": state,
+                **({"members": [member.name for member in task.study.members]} if task.study.members else {}),
             }
             for task, state in rows
         ]
@@ -166,7 +200,8 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
         return
     for task, state in rows:
         note = "" if state == "to do" else f"  ({state})"
-        print(_printable(f"{task.study.name} -> {task.files(plan.settings)['volume']}{note}"))
+        inputs = " + ".join(member.name for member in task.study.members) or task.study.name
+        print(_printable(f"{inputs} -> {task.files(plan.settings)['volume']}{note}"))
 
 
 def _as_json(plan: Plan, summary: Summary | None = None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from MedSRLib.commands.fusion_options import add_fusion_options, read_fusion_options
 from MedSRLib.commands.progress import progress_bar
 from MedSRLib.commands.targets import require_target
 from MedSRLib.errors import UsageError
@@ -29,37 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", metavar="INPUT", nargs="+", type=Path, help="two or more series to fuse")
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="where to write the result")
     grid = parser.add_mutually_exclusive_group()
-    grid.add_argument(
-        "--spacing", type=float, metavar="MM", help="of the result along every axis (default: the finest pixels)"
-    )
     grid.add_argument("--like", type=Path, metavar="VOLUME", help="give the result the grid of this volume")
-    parser.add_argument(
-        "--field",
-        default="first",
-        choices=("first", "union", "intersection"),
-        help="of view: the first series' box, or the union or the intersection of all (default: first)",
-    )
-    parser.add_argument(
-        "--slice-profile",
-        default="gaussian",
-        choices=("gaussian", "box", "slr"),
-        help="how slices weigh what lies across them; slr: 2D spin echo (default: gaussian)",
-    )
-    parser.add_argument(
-        "--no-registration",
-        dest="registration",
-        action="store_false",
-        help="the series lie where the scanner says: look for no motion between them",
-    )
-    parser.add_argument(
-        "--slice-motion", action="store_true", help="look for the motion of every slice too (moving subjects)"
-    )
-    parser.add_argument(
-        "--no-generator",
-        dest="generator",
-        action="store_false",
-        help="leave out the model that fills what no series measured",
-    )
+    add_fusion_options(parser, grid)
     parser.add_argument("--model", default="auto", metavar="NAME", help="an isotropic model (default: auto)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     parser.add_argument(
@@ -87,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("fusing takes two or more series, and there is one: use 'medsr enhance' for a single series")
     if len({path.resolve() for path in arguments.inputs}) < len(arguments.inputs):
         raise UsageError("one series is named twice: name each input once")
+    options = read_fusion_options(arguments)
     inputs = [*arguments.inputs, *([arguments.like] if arguments.like else [])]
     allowed = {"overwrite": arguments.overwrite, "protected": inputs}
     for path in (arguments.output, arguments.coverage):
@@ -101,31 +74,15 @@ def run(arguments: argparse.Namespace) -> int:
 
     from MedSRLib.fusion.fuse import fuse
     from MedSRLib.fusion.grid import plan_fusion
+    from MedSRLib.fusion.report import mark_of, with_inputs
 
     names = _names(arguments.inputs)
-    plan = plan_fusion(volumes, spacing=arguments.spacing, like=like, field=arguments.field)
+    plan = plan_fusion(volumes, spacing=options.spacing, like=like, field=options.field)
     print(f"medsr: fusing {len(volumes)} series to {plan.describe()}", file=sys.stderr)
     with progress_bar("medsr") as progress:
-        fused = fuse(
-            volumes,
-            names=names,
-            spacing=arguments.spacing,
-            like=like,
-            field=arguments.field,
-            profile=arguments.slice_profile,
-            registration=arguments.registration,
-            slice_motion=arguments.slice_motion,
-            generator=arguments.generator,
-            model=arguments.model,
-            device=arguments.device,
-            precision=arguments.precision,
-            progress=progress,
-        )
-    report = {"output": str(arguments.output), "time": described[0]["time"], **fused.report}
-    for entry, path, known in zip(report["series"], arguments.inputs, described, strict=True):
-        entry.update(input=str(path), input_sha256=known["input_sha256"])
-    report["warnings"] = [*dict.fromkeys(s for source in sources for s in source.warnings()), *report["warnings"]]
-    report["notes"] += write_volume(fused.volume, arguments.output, mark=_mark(report), **allowed)
+        fused = fuse(volumes, names=names, like=like, model=arguments.model, progress=progress, **options.to_json())
+    report = {"output": str(arguments.output), **with_inputs(fused.report, arguments.inputs, sources, described)}
+    report["notes"] += write_volume(fused.volume, arguments.output, mark=mark_of(report), **allowed)
     if arguments.coverage is not None:
         write_volume(fused.coverage, arguments.coverage, **allowed)
     text = json.dumps(report, indent=2, ensure_ascii=False)
@@ -164,12 +121,3 @@ def _names(paths: list[Path]) -> list[str]:
     """File names, or whole paths where two are alike."""
     names = [path.name for path in paths]
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
-
-
-def _mark(report: dict[str, Any]) -> Any:
-    """What the file says about itself; without a generator the fusion alone is named."""
-    from MedSRLib.volumes.mark import Mark
-
-    model = report["model"] or {"name": "fusion", "version": report["version"], "sha256": {}}
-    hashes = " ".join(entry["input_sha256"] for entry in report["series"])
-    return Mark.of({**report, "model": model, "input_sha256": hashes})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,10 @@ from MedSRLib.fusion.grid import FusionPlan
 from MedSRLib.fusion.prepare import Source
 from MedSRLib.fusion.rigid import mean_motion, motion_between, rigid_parameters
 from MedSRLib.fusion.solver import JointOperator
+from MedSRLib.volumes.mark import Mark
+
+if TYPE_CHECKING:
+    from MedSRLib.volumes.source import Source as SourceFiles
 
 _NAMED_SLICES = 8
 
@@ -69,6 +73,7 @@ def fusion_report(
         "notice": NOTICE,
         "version": __version__,
         "series": series,
+        "lr_consistency_percent": max(entry["consistency_percent"] for entry in series),
         "shape": list(reversed(plan.shape)),
         "spacing_mm": list(plan.spacing),
         "factors": [n / m for n, m in zip(reversed(plan.shape), reversed(first.shape), strict=True)],
@@ -80,6 +85,39 @@ def fusion_report(
         "warnings": warnings,
         "notes": [] if believed is None or believed.report is None else list(believed.report.notes),
     }
+
+
+def with_inputs(
+    report: Mapping[str, Any],
+    inputs: Sequence[object],
+    sources: Sequence[SourceFiles],
+    described: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The report of ``fuse`` with what only who read the series' files knows.
+
+    Args:
+        report: from ``fuse``.
+        inputs: what each series is called by.
+        sources: their files.
+        described: what ``Source.described`` said of each before the fusion.
+    """
+    entries = [
+        {**entry, "input": str(name), "input_sha256": known["input_sha256"]}
+        for entry, name, known in zip(report["series"], inputs, described, strict=True)
+    ]
+    warnings = [*dict.fromkeys(s for source in sources for s in source.warnings()), *report["warnings"]]
+    return {"time": described[0]["time"], **report, "series": entries, "warnings": warnings}
+
+
+def mark_of(report: Mapping[str, Any]) -> Mark:
+    """What the file of a fusion says about itself; without a generator the fusion alone is named.
+
+    Args:
+        report: from ``with_inputs``.
+    """
+    model = report["model"] or {"name": "fusion", "version": report["version"], "sha256": {}}
+    hashes = " ".join(entry["input_sha256"] for entry in report["series"])
+    return Mark.of({**report, "model": model, "input_sha256": hashes})
 
 
 def _describe(source: Source, first: Source, simulated: torch.Tensor, weight: torch.Tensor) -> dict[str, Any]:

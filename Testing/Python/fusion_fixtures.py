@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+from dicom_objects import save, slice_of
 
 from MedSRLib.fusion.rigid import rigid
 from MedSRLib.volumes.volume import Volume
@@ -124,3 +127,21 @@ def psnr(reference: np.ndarray, estimate: np.ndarray) -> float:
     body = reference > 0.05 * reference.max()
     error = np.sqrt(((estimate.astype(np.float64) - reference)[body] ** 2).mean())
     return float(20 * np.log10(reference.max() / error))
+
+
+def write_dicom_stack(folder: Path, volume: Volume, *, series: str, description: str, **tags: object) -> Path:
+    """A stack as an MR series of one frame of reference and study."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lps = np.diag([-1.0, -1, 1, 1]) @ volume.affine
+    i, j = (lps[:3, axis] / np.linalg.norm(lps[:3, axis]) for axis in (0, 1))
+    columns, rows, step = volume.spacing
+    for k, pixels in enumerate(volume.voxels.clip(min=0).astype(np.uint16)):
+        one = slice_of("MR", k, pixels)
+        one.SeriesInstanceUID, one.SeriesDescription = series, description
+        one.ImageOrientationPatient = [round(float(x), 9) for x in (*i, *j)]
+        one.ImagePositionPatient = [round(float(x), 6) for x in (lps @ [0, 0, k, 1])[:3]]
+        one.PixelSpacing, one.SliceThickness, one.SpacingBetweenSlices = [rows, columns], volume.slice_thickness, step
+        for name, value in tags.items():
+            setattr(one, name, value)
+        save(one, folder / f"{series}-{k}.dcm")
+    return folder

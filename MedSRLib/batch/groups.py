@@ -1,0 +1,151 @@
+"""Which series of a folder belong together, so that ``medsr batch --fuse`` makes one volume of them.
+
+DICOM says it: one study, one frame of reference, one modality, one description but for the words that name a
+direction, and more than one direction. Files do not, so their names must: one folder and one name but for a direction
+("axial", "sag") or a run ("run-2", "stack3").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from MedSRLib.batch.discover import Study
+
+DIRECTIONS = (
+    ("axial", re.compile(r"(ax|axi|axial|tra|tran|trans|transv|transverse|transversal)\d*")),
+    ("sagittal", re.compile(r"(sag|sagittal)\d*")),
+    ("coronal", re.compile(r"(cor|coronal)\d*")),
+    ("", re.compile(r"(obl|oblique|orient|orientation)\d*")),
+)
+"""Words of a name that say which way the slices lie, in the order in which the series of a group are named."""
+_RUN = re.compile(r"(run|stack|series|rep|repeat)\d*")
+_NUMBER = re.compile(r"\d+")
+_WORDS = re.compile(r"[^\W_]+")
+_PARALLEL = 0.9
+"""Cosine between the slices' normals above which two series have one direction."""
+_UNNAMED = "fused"
+
+Key = tuple[str, ...]
+
+
+def group_series(studies: Sequence[Study]) -> tuple[list[Study], list[Study]]:
+    """Series that can be one volume, as studies with members; and those that have no partner.
+
+    A group is named by what its members' names have in common, and lies in the folder that holds them all. Axial
+    series come first: the result lies as the first one does.
+
+    Args:
+        studies: from ``find_studies``.
+
+    Returns:
+        The groups, sorted by name, and the studies that are in none.
+    """
+    members: dict[Key, list[Study]] = {}
+    alone = []
+    for study in studies:
+        key = _key(study)
+        if key is None:
+            alone.append(study)
+        else:
+            members.setdefault(key, []).append(study)
+    groups = []
+    for found in members.values():
+        if len(found) < 2 or _all_parallel(found):
+            alone += found
+        else:
+            groups.append(_group(sorted(found, key=lambda one: (_place_in_order(one), one.key))))
+    return sorted(groups, key=lambda one: one.key), sorted(alone, key=lambda one: one.key)
+
+
+def _key(study: Study) -> Key | None:
+    """What the series of one group share; None where nothing says to what a series belongs."""
+    if study.suffix:
+        folder = str(PurePosixPath(study.name).parent)
+        common, directed = _common_words(PurePosixPath(study.stem).name)
+        return ("file", folder, common.casefold()) if directed else None
+    known = study.tags
+    frame, description = known.get("FrameOfReferenceUID"), known.get("SeriesDescription")
+    if not frame or not description:
+        return None
+    common, _ = _common_words(description)
+    return "dicom", known.get("StudyInstanceUID", ""), frame, known.get("Modality", ""), common.casefold()
+
+
+def _group(members: list[Study]) -> Study:
+    first = members[0]
+    parents = [PurePosixPath(one.name).parent.parts for one in members]
+    shared = []
+    for parts in zip(*parents, strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared.append(parts[0])
+    label = PurePosixPath(first.stem).name if first.suffix else str(first.tags["SeriesDescription"])
+    stem = PurePosixPath(*shared, _common_words(label)[0] or _UNNAMED)
+    source = first.source
+    for one in members[1:]:
+        while not one.source.is_relative_to(source):
+            source = source.parent
+    fingerprint = {
+        "files": sum(one.fingerprint.get("files", 0) for one in members),
+        "bytes": sum(one.fingerprint.get("bytes", 0) for one in members),
+        "modified": max(one.fingerprint.get("modified", 0) for one in members),
+    }
+    return replace(
+        first,
+        source=source,
+        name=f"{stem}{first.suffix}",
+        series=" ".join(sorted(one.series for one in members if one.series)),
+        fingerprint=fingerprint,
+        members=tuple(members),
+    )
+
+
+def _common_words(text: str) -> tuple[str, bool]:
+    """A name without the words for a direction or a run, and whether there was one."""
+    words = list(_WORDS.finditer(text))
+    dropped = []
+    for n, word in enumerate(words):
+        one = word.group().casefold()
+        if _direction(one) is not None:
+            dropped.append(word)
+        elif _RUN.fullmatch(one):
+            dropped.append(word)
+            if one.isalpha() and n + 1 < len(words) and _NUMBER.fullmatch(words[n + 1].group()):
+                dropped.append(words[n + 1])
+    kept = [word.group() for word in words if word not in dropped]
+    return "_".join(kept), bool(dropped)
+
+
+def _direction(word: str) -> int | None:
+    return next((n for n, (_, words) in enumerate(DIRECTIONS) if words.fullmatch(word)), None)
+
+
+def _place_in_order(study: Study) -> int:
+    """Of a series within its group: axial, sagittal, coronal, others."""
+    normal = _normal(study)
+    if normal is not None:
+        return (1, 2, 0)[int(np.argmax(np.abs(normal)))]
+    found = (_direction(word.casefold()) for word in _WORDS.findall(PurePosixPath(study.stem).name))
+    return next((n for n in found if n is not None), len(DIRECTIONS))
+
+
+def _all_parallel(studies: Sequence[Study]) -> bool:
+    """Whether all series are known to have one direction."""
+    normals = [_normal(study) for study in studies]
+    known = [normal for normal in normals if normal is not None]
+    return len(known) == len(normals) and all(abs(float(known[0] @ one)) > _PARALLEL for one in known[1:])
+
+
+def _normal(study: Study) -> np.ndarray | None:
+    """Unit vector across the slices of a DICOM series; None where its headers do not say it in one place."""
+    directions = study.tags.get("ImageOrientationPatient", ())
+    if len(directions) != 6:
+        return None
+    normal = np.cross(directions[:3], directions[3:])
+    length = float(np.linalg.norm(normal))
+    return normal / length if length > 0 else None
