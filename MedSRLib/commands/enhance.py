@@ -142,6 +142,7 @@ def summary(output: Path, report: FidelityReport) -> str:
         f"  acquisition  {report.acquisition_text}\n"
         f"  agreement    {report.lr_consistency_rmse:.3g} grey levels RMS with the input "
         f"({report.lr_consistency_percent:.3f} % of the range)\n"
+        f"  taken off    {report.residual_text}\n"
         f"  mean shift   {report.mean_shift:+.3g} grey levels\n"
         f"  sharpness    {report.edge_sharpness_gain:.2f} times the edge strength of interpolation\n"
         f"  {report.notice}"

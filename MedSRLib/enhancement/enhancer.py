@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,9 @@ from MedSRLib.acquisition.interpolation import back_project, interpolate
 from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.enhancement.extent import Box, extent_of, region_of
 from MedSRLib.enhancement.preparation import Preparation
-from MedSRLib.enhancement.report import FidelityTally, domain_warnings
+from MedSRLib.enhancement.report import FidelityTally, domain_warnings, residual_warnings
 from MedSRLib.enhancement.request import USUAL, Input, Options
+from MedSRLib.enhancement.restoration import thickness_source
 from MedSRLib.enhancement.restorations import RESTORATIONS
 from MedSRLib.enhancement.result import Enhanced, FidelityReport, UsedModel
 from MedSRLib.errors import EnhancementCancelled
@@ -206,7 +208,8 @@ class Enhancer:
         scaling = IntensityScaling.fit(volume.voxels, volume.modality)
         smallest = smallest_possible(volume.voxels, volume.modality)
         floor = None if smallest is None else (smallest - scaling.offset) / scaling.width
-        acquisition, source, noise, noise_source = self._find_out(volume, assumed, scaling, progress)
+        known = self._find_out(volume, assumed, scaling, progress)
+        acquisition, noise = known.acquisition, known.noise
         self._generator.begin(told(manifest.conditions, acquisition, noise / scaling.width))
         kept_noise = options.noise_reduction * noise / scaling.width
         extent = extent_of(volume, region, manifest, acquisition, noisy=kept_noise > 0)
@@ -214,7 +217,7 @@ class Enhancer:
         y = scaling.normalise(raw)
         voxels = np.empty(extent.shape, volume.voxels.dtype)
         spread = np.empty(extent.shape, np.float32) if options.uncertainty else None
-        tally = FidelityTally(acquisition, scaling.width)
+        tally = FidelityTally(acquisition, scaling, noise)
         iterations = CONSISTENCY_ITERATIONS if options.consistency else 0
         slabs = self._restoration.slabs(
             y,
@@ -238,29 +241,34 @@ class Enhancer:
             low = torch.from_numpy(raw[slab.low].astype(np.float32))
             plain = interpolate(low, tuple(slab.estimate.shape))
             tally.add(low, plain, torch.from_numpy(result.astype(np.float32)), deviation)
+        figures = tally.figures()
         report = FidelityReport(
             model=self._used,
             options=options,
             factors=acquisition.factors,
             point_spread=acquisition.point_spread,
-            point_spread_source=source,
+            point_spread_source=known.point_spread_source,
+            point_spread_deviation=known.point_spread_deviation,
             slice_thickness=acquisition.slice_thickness,
-            noise=noise if noise_source else None,
-            noise_source=noise_source,
+            slice_thickness_source=thickness_source(volume, options),
+            noise=noise if known.noise_source else None,
+            noise_source=known.noise_source,
+            noise_deviation=known.noise_deviation,
             modality=volume.modality,
             roi=None if one.roi is None else tuple(one.roi),
             consistency=options.consistency,
             warnings=(
                 *domain_warnings(volume, manifest),
                 *self._restoration.warnings(volume, manifest, acquisition),
+                *residual_warnings(figures["missing_detail"]),
             ),
-            notes=(*self._notes, *self._generator.notes),
+            notes=(*self._notes, *self._generator.notes, *known.notes),
             device=self._device,
             precision=str(self._generator.dtype).removeprefix("torch."),
             tiles=self._generator.tiles,
             tiles_skipped=self._generator.skipped,
             seconds=time.monotonic() - started,
-            **tally.figures(),
+            **figures,
         )
         return Enhanced(
             volume.with_voxels(voxels, extent.affine),
@@ -270,12 +278,8 @@ class Enhancer:
 
     def _find_out(
         self, volume: Volume, assumed: AcquisitionModel, scaling: IntensityScaling, progress: Progress
-    ) -> tuple[AcquisitionModel, str, float, str]:
-        """A and the noise in the volume's units, and where the in-plane point spread and the noise come from.
-
-        "given" (by the user, or to a later frame by the first), "estimated" or "assumed"; "" and no noise for a
-        generator that cannot be told.
-        """
+    ) -> _Known:
+        """A and the noise, as the user says them, or the first frame shows them to itself and all later ones."""
         options, source = self._options, "given" if self._estimate else "estimated"
         told_noise = "noise" in self._manifest.conditions
         unknown_spread = options.point_spread is None and self._restoration.estimates_point_spread
@@ -284,19 +288,46 @@ class Enhancer:
 
             progress(0.0, "estimating point spread and noise")
             self._estimate = estimate_acquisition(volume, scaling)
-        acquisition, spread_source = assumed, "assumed" if options.point_spread is None else "given"
-        if unknown_spread and self._estimate is not None:
-            acquisition, spread_source = assumed.with_point_spread(self._estimate.point_spread), source
-        noise, noise_source = 0.0, ""
+        found = self._estimate
+        known = _Known(assumed, "assumed" if options.point_spread is None else "given")
+        if unknown_spread and found is not None:
+            acquisition = assumed.with_point_spread(found.point_spread)
+            known = _Known(acquisition, source, _finite(found.width_deviation), notes=found.notes)
         if told_noise and options.noise is not None:
-            noise, noise_source = options.noise, "given"
-        elif told_noise and self._estimate is not None:
-            noise, noise_source = self._estimate.noise, source
-        return acquisition, spread_source, noise, noise_source
+            return replace(known, noise=options.noise, noise_source="given")
+        if told_noise and found is not None:
+            deviation = _finite(found.noise_deviation)
+            return replace(known, noise=found.noise, noise_source=source, noise_deviation=deviation, notes=found.notes)
+        return known
 
     def _check(self) -> None:
         if self._cancelled is not None and self._cancelled():
             raise EnhancementCancelled("cancelled: nothing was written")
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of how a volume was acquired, as it stands in the report.
+
+    Args:
+        acquisition: A.
+        point_spread_source, point_spread_deviation, noise_source, noise_deviation: as in ``FidelityReport``.
+        noise: in the volume's units; 0 for a generator that cannot be told.
+        notes: for the report.
+    """
+
+    acquisition: AcquisitionModel
+    point_spread_source: str
+    point_spread_deviation: float | None = None
+    noise: float = 0.0
+    noise_source: str = ""
+    noise_deviation: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _finite(deviation: float) -> float | None:
+    """None where nothing is known: JSON has no infinity."""
+    return deviation if math.isfinite(deviation) else None
 
 
 def _overlap(slab: Box, cut: Box) -> tuple[Box, Box]:

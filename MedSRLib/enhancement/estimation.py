@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from MedSRLib.acquisition.operator import PointSpread
-from MedSRLib.models.estimator import load_estimator
+from MedSRLib.models.estimator import load_estimator, own_estimator
 from MedSRLib.networks.acquisition_estimator import SMALLEST_NOISE
 from MedSRLib.volumes.intensity import IntensityScaling
 from MedSRLib.volumes.volume import Volume
@@ -25,8 +25,6 @@ _LEAST_FOREGROUND = 0.2
 _NARROWEST, _WIDEST = 0.4, 1.05
 """A width is never taken to be larger: what is smooth may have been measured sharply, and too wide a point spread rings
 around every edge, while too narrow a one leaves some blur."""
-_PRIOR_MEAN, _PRIOR_VARIANCE = 0.975, 0.095
-"""Of the widths that the network was trained on, which every patch's answer leans to."""
 _INDEPENDENT = 3
 """Patches of one volume are so much alike that all of them say no more than so many."""
 _CAUTION = 0.2
@@ -43,13 +41,15 @@ class Estimate:
         point_spread: in-plane, width in voxels or "kspace".
         noise: standard deviation in the volume's units.
         width_deviation: standard deviation of the width before caution, voxels.
-        noise_deviation: of the noise over patches, relative.
+        noise_deviation: of the noise, in the volume's units: the patches' answers', for one volume's are much alike.
+        notes: sentences for reports, about an estimator that is not the shipped one.
     """
 
     point_spread: PointSpread
     noise: float
     width_deviation: float
     noise_deviation: float
+    notes: tuple[str, ...] = ()
 
 
 def estimate_acquisition(volume: Volume, scaling: IntensityScaling) -> Estimate:
@@ -69,19 +69,22 @@ def estimate_acquisition(volume: Volume, scaling: IntensityScaling) -> Estimate:
     patches = np.pad(patches, [(0, 0), (0, 0), *short], mode="symmetric")
     truncates = volume.modality in ("MR", "other") and volume.voxels.dtype != np.uint8
     kind = torch.tensor([[float(volume.modality == "CT"), float(truncates)]]).expand(len(patches), -1)
+    network = load_estimator()
     with torch.inference_mode():
-        answers = load_estimator()(torch.from_numpy(patches), kind).double().numpy()
-    width, width_deviation = _combined(answers[:, 0], np.exp(answers[:, 1]))
+        answers = network(torch.from_numpy(patches), kind).double().numpy()
+    prior = network.width_mean, network.width_variance
+    width, width_deviation = _combined(answers[:, 0], np.exp(answers[:, 1]), prior)
     weights = np.exp(-answers[:, 4])
     level = float(np.average(answers[:, 3], weights=weights))
-    noise_deviation = float(np.sqrt(np.average((answers[:, 3] - level) ** 2, weights=weights)))
+    spread = float(np.sqrt(np.average((answers[:, 3] - level) ** 2, weights=weights)))
     seen = max(0.0, float(np.exp(level)) - SMALLEST_NOISE)
     noise = float(np.sqrt(max(0.0, seen**2 - _UNSEEN**2))) * scaling.width
     cautious = width - _CAUTION * width_deviation
     point_spread: PointSpread = round(min(max(cautious, _NARROWEST), _WIDEST), 2)
     if truncates and answers[:, 2].mean() > 0:
         point_spread = "kspace"
-    return Estimate(point_spread, noise, width_deviation, noise_deviation)
+    deviation = seen * spread * scaling.width
+    return Estimate(point_spread, noise, width_deviation, deviation, own_estimator())
 
 
 def take_patches(voxels: np.ndarray, scaling: IntensityScaling) -> np.ndarray:
@@ -105,10 +108,11 @@ def take_patches(voxels: np.ndarray, scaling: IntensityScaling) -> np.ndarray:
     return np.stack(patches)[:, None] if patches else np.empty((0, 1, *sides), np.float32)
 
 
-def _combined(means: np.ndarray, variances: np.ndarray) -> tuple[float, float]:
+def _combined(means: np.ndarray, variances: np.ndarray, prior: tuple[float, float]) -> tuple[float, float]:
     """Mean and standard deviation of the width, given each patch's: what all of them lean to is counted once."""
-    evidence = np.clip(1 / variances - 1 / _PRIOR_VARIANCE, 0, None)
-    shifted = np.where(evidence > 0, means / variances - _PRIOR_MEAN / _PRIOR_VARIANCE, 0.0)
-    precision = _INDEPENDENT * evidence.mean() + 1 / _PRIOR_VARIANCE
-    mean = (_INDEPENDENT * shifted.mean() + _PRIOR_MEAN / _PRIOR_VARIANCE) / precision
+    usual, spread = prior
+    evidence = np.clip(1 / variances - 1 / spread, 0, None)
+    shifted = np.where(evidence > 0, means / variances - usual / spread, 0.0)
+    precision = _INDEPENDENT * evidence.mean() + 1 / spread
+    mean = (_INDEPENDENT * shifted.mean() + usual / spread) / precision
     return float(mean), float(precision**-0.5)

@@ -15,6 +15,8 @@ _WORST = (
     "mean_shift",
     "mean_shift_percent",
     "uncertain_share_percent",
+    "residual_in_noise",
+    "missing_detail",
 )
 _SUMMED = ("seconds", "tiles", "tiles_skipped")
 _JOINED = ("warnings", "notes")
@@ -63,11 +65,14 @@ def join_reports(reports: Sequence[FidelityReport], names: Sequence[str]) -> Fid
         return reports[0]
     each = [report.to_json() for report in reports]
     figures = (*_WORST, "edge_sharpness_gain", "added_detail_rms", "intensity_range")
-    whole: dict[str, Any] = {name: max((one[name] for one in each), key=abs) for name in _WORST if name in each[0]}
+    whole: dict[str, Any] = {}
+    for name in _WORST:
+        if known := [one[name] for one in each if one.get(name) is not None]:
+            whole[name] = max(known, key=abs)
     whole.update((name, sum(one[name] for one in each)) for name in _SUMMED)
     whole.update((name, tuple(dict.fromkeys(text for one in each for text in one[name]))) for name in _JOINED)
     whole["frames"] = tuple(
-        {"name": name, **{figure: one[figure] for figure in figures if figure in one}}
+        {"name": name, **{figure: one[figure] for figure in figures if one.get(figure) is not None}}
         for name, one in zip(names, each, strict=True)
     )
     return replace(reports[0], **whole)

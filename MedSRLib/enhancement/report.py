@@ -9,6 +9,7 @@ import numpy as np
 
 from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.models.manifest import Manifest
+from MedSRLib.volumes.intensity import IntensityScaling
 from MedSRLib.volumes.volume import Volume
 
 if TYPE_CHECKING:
@@ -17,6 +18,23 @@ if TYPE_CHECKING:
 _UNCERTAIN = 0.02
 """A voxel counts as uncertain when its spread is above this part of the intensity range."""
 
+_FOREGROUND = 0.05
+"""Normalised voxels above this are anatomy, where the residual is judged: noise in air is another one, or none."""
+_BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+"""What this leaves of an image along an axis is not its fine detail."""
+_ABOVE_NOISE = 3.0
+"""Detail counts where it is so many times the noise: below, noise that is left in the result passes for detail."""
+_LEAST_DETAIL = 0.002
+"""Detail, in parts of the range, that counts where there is no noise."""
+_FEWEST = 200
+"""Voxels of such detail below which nothing is said of it."""
+_MISSING = 0.15
+"""Share of the strength of detail from which on a warning is due.
+
+Measured with inplane-x2-lite on crops of 21 volumes that were not trained on, at 0, 1 and 3 % of noise and native: good
+results lack at most 0.12 and 0.08 in nine cases of ten, those blurred by 2.5 of their voxels 0.35 or more.
+"""
+
 
 @dataclass
 class FidelityTally:
@@ -24,14 +42,21 @@ class FidelityTally:
 
     Args:
         acquisition: the A that is assumed.
-        width: the intensity range that percentages refer to.
+        scaling: of the volume; its width is the intensity range that percentages refer to.
+        noise: standard deviation that the input was taken to have.
     """
 
     acquisition: AcquisitionModel
-    width: float
+    scaling: IntensityScaling
+    noise: float = 0.0
     misfit: float = 0.0
+    anatomy_misfit: float = 0.0
+    anatomy_count: int = 0
     neighbours: float = 0.0
     neighbour_power: float = 0.0
+    missing: float = 0.0
+    detail_power: float = 0.0
+    detail_count: int = 0
     low_sum: float = 0.0
     low_count: int = 0
     high_sum: float = 0.0
@@ -51,32 +76,59 @@ class FidelityTally:
             result: the final voxels as they are written, as float32.
             spread: the uncertainty, or None.
         """
-        residual = self.acquisition.apply(result, y.shape) - y
-        self.misfit += float((residual**2).double().sum())
-        self.neighbours += float((residual[..., 1:] * residual[..., :-1]).double().sum())
-        self.neighbour_power += float((residual[..., 1:] ** 2 + residual[..., :-1] ** 2).double().sum()) / 2
+        explained = self.acquisition.apply(result, y.shape)
+        self.misfit += _energy(y - explained)
+        self._judge_residual(y, explained)
         self.low_sum += float(y.double().sum())
         self.low_count += y.numel()
         self.high_sum += float(result.double().sum())
         self.high_count += result.numel()
         self.base_gradient += _gradient_energy(base)
         self.high_gradient += _gradient_energy(result)
-        self.added += float(((result - base) ** 2).double().sum())
+        self.added += _energy(result - base)
         if spread is not None:
-            self.uncertain += int((spread > _UNCERTAIN * self.width).sum())
+            self.uncertain += int((spread > _UNCERTAIN * self.scaling.width).sum())
             self.spread_count += spread.numel()
+
+    def _judge_residual(self, y: torch.Tensor, explained: torch.Tensor) -> None:
+        """Whether what is left of the measurement in anatomy is noise, or detail that the result lacks.
+
+        The residual of a result that lacks detail goes along with the detail that it still has: the slope of one on
+        the other is the share that is missing. Noise has no part in it, of whatever spectrum, as scanners and
+        reconstructions leave it: a correlation of the residual with itself cannot tell one from the other.
+        """
+        residual = y - explained
+        anatomy = y > self.scaling.offset + _FOREGROUND * self.scaling.width
+        self.anatomy_misfit += _energy(residual[anatomy])
+        self.anatomy_count += int(anatomy.sum())
+        both = anatomy[..., 1:] & anatomy[..., :-1]
+        left, right = residual[..., :-1][both], residual[..., 1:][both]
+        self.neighbours += float((left * right).double().sum())
+        self.neighbour_power += (_energy(left) + _energy(right)) / 2
+        smooth = explained
+        for axis, factor in zip((-1, -2, -3), self.acquisition.factors, strict=True):
+            smooth = smooth if factor == 1 else _smoothed(smooth, axis)
+        detail = explained - smooth
+        counted = anatomy & (detail.abs() > max(_ABOVE_NOISE * self.noise, _LEAST_DETAIL * self.scaling.width))
+        self.missing += float((residual[counted] * detail[counted]).double().sum())
+        self.detail_power += _energy(detail[counted])
+        self.detail_count += int(counted.sum())
 
     def figures(self) -> dict[str, Any]:
         """The report's figures; consistency and shift also as parts of the intensity range."""
         consistency = float(np.sqrt(self.misfit / max(1, self.low_count)))
         shift = self.high_sum / max(1, self.high_count) - self.low_sum / max(1, self.low_count)
+        width = self.scaling.width
+        left = float(np.sqrt(self.anatomy_misfit / max(1, self.anatomy_count)))
         figures: dict[str, Any] = {
-            "intensity_range": self.width,
+            "intensity_range": width,
             "lr_consistency_rmse": consistency,
-            "lr_consistency_percent": 100 * consistency / self.width,
+            "lr_consistency_percent": 100 * consistency / width,
+            "residual_in_noise": left / self.noise if self.noise and self.anatomy_count else None,
             "residual_correlation": self.neighbours / self.neighbour_power if self.neighbour_power else 0.0,
+            "missing_detail": self.missing / self.detail_power if self.detail_count >= _FEWEST else None,
             "mean_shift": shift,
-            "mean_shift_percent": 100 * shift / self.width,
+            "mean_shift_percent": 100 * shift / width,
             "edge_sharpness_gain": float(np.sqrt(self.high_gradient / self.base_gradient))
             if self.base_gradient
             else 1.0,
@@ -87,9 +139,32 @@ class FidelityTally:
         return figures
 
 
+def residual_warnings(missing_detail: float | None) -> list[str]:
+    """A sentence where detail of the input is not in the result."""
+    if missing_detail is None or missing_detail < _MISSING:
+        return []
+    return [
+        f"{100 * missing_detail:.0f} % of the strength of the input's fine detail is missing in the result: detail was "
+        "taken for noise, or the point spread is wrong; reduce less noise, or say the noise and the point spread"
+    ]
+
+
+def _energy(x: torch.Tensor) -> float:
+    return float(x.square().double().sum())
+
+
+def _smoothed(x: torch.Tensor, axis: int) -> torch.Tensor:
+    """x after ``_BINOMIAL`` along an axis, the outermost voxels repeated."""
+    import torch
+
+    n, reach = x.shape[axis], len(_BINOMIAL) // 2
+    beyond = x.index_select(axis, torch.arange(-reach, n + reach, device=x.device).clamp(0, n - 1))
+    return torch.stack([weight * beyond.narrow(axis, m, n) for m, weight in enumerate(_BINOMIAL)]).sum(0)
+
+
 def _gradient_energy(x: torch.Tensor) -> float:
     """Sum of squared differences between neighbours along every axis longer than one voxel."""
-    return sum(float(x.diff(dim=axis).square().double().sum()) for axis in range(3) if x.shape[axis] > 1)
+    return sum(_energy(x.diff(dim=axis)) for axis in range(3) if x.shape[axis] > 1)
 
 
 def domain_warnings(volume: Volume, manifest: Manifest) -> list[str]:

@@ -113,6 +113,13 @@ def thickness_of(volume: Volume, manifest: Manifest, options: Options) -> float:
     return volume.slice_thickness / volume.spacing[2] if volume.slice_thickness else width
 
 
+def thickness_source(volume: Volume, options: Options) -> str:
+    """Where ``thickness_of`` has it from: "header", "given" or "assumed"."""
+    if volume.slice_thickness:
+        return "header"
+    return "assumed" if options.point_spread is None or isinstance(options.point_spread, str) else "given"
+
+
 def plane_slabs(planes: int, voxels: int) -> Iterator[slice]:
     """Planes finished at a time: few enough for the memory, and for progress that moves.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -48,18 +49,25 @@ class FidelityReport:
         factors: new over old voxels along i, j, k.
         point_spread: in-plane width in voxels of the input, or "kspace", as it was taken.
         point_spread_source: "given", "estimated" or "assumed".
+        point_spread_deviation: standard deviation of an estimated width in voxels of the input, else None.
         slice_thickness: over the slices' spacing.
+        slice_thickness_source: "header" (of the file), "given" or "assumed".
         noise: standard deviation of the input's noise as it was taken, in the volume's units; None for models that
             cannot be told.
         noise_source: "given" or "estimated"; "" for models that cannot be told.
+        noise_deviation: standard deviation of an estimate of it, in the volume's units, else None.
         modality: of the input.
         roi: that was enhanced, or None for all.
         consistency: the result was projected onto volumes that agree with the input.
         intensity_range: in the volume's units; what percentages refer to.
         lr_consistency_rmse: RMS of A x - y, in the volume's units.
         lr_consistency_percent: the same in percent of the range.
-        residual_correlation: of what was left unexplained, y - A x, between neighbouring voxels: about 0 for white
-            noise; structure in it is detail that was removed, or noise that the scanner interpolated.
+        residual_in_noise: RMS of the residual y - A x in anatomy over the noise: 1 where all noise was taken off and
+            nothing else; None without noise.
+        residual_correlation: of the residual in anatomy between neighbouring voxels: about 0 for white noise, more for
+            noise that a scanner or a kernel correlated, and for detail.
+        missing_detail: share of the strength of the input's fine detail that the result lacks; None where too little
+            detail rises above the noise to tell.
         mean_shift: mean of the result less that of the input, in the volume's units.
         mean_shift_percent: the same in percent of the range.
         edge_sharpness_gain: RMS gradient over that of cubic interpolation.
@@ -72,7 +80,6 @@ class FidelityReport:
         tiles_skipped: constant ones, answered from memory.
         seconds: that it took.
         uncertain_share_percent: of the voxels, those whose spread is above 2 % of the range; None without a map.
-        slice_thickness_source: "DICOM" or "assumed"; None where the caller did not say.
         frames: the names and figures of each frame, where this is the report of several.
         notice: for everybody.
         version: of MedSR.
@@ -83,16 +90,21 @@ class FidelityReport:
     factors: tuple[float, float, float]
     point_spread: PointSpread
     point_spread_source: str
+    point_spread_deviation: float | None
     slice_thickness: float
+    slice_thickness_source: str
     noise: float | None
     noise_source: str
+    noise_deviation: float | None
     modality: str
     roi: tuple[int, ...] | None
     consistency: bool
     intensity_range: float
     lr_consistency_rmse: float
     lr_consistency_percent: float
+    residual_in_noise: float | None
     residual_correlation: float
+    missing_detail: float | None
     mean_shift: float
     mean_shift_percent: float
     edge_sharpness_gain: float
@@ -105,7 +117,6 @@ class FidelityReport:
     tiles_skipped: int
     seconds: float
     uncertain_share_percent: float | None = None
-    slice_thickness_source: str | None = None
     frames: tuple[dict[str, Any], ...] = ()
     notice: str = NOTICE
     version: str = __version__
@@ -117,17 +128,38 @@ class FidelityReport:
 
     @property
     def acquisition_text(self) -> str:
-        """How blurred and how noisy the input was taken to be, for people."""
+        """How blurred and how noisy the input was taken to be, how sure that is, and who said it; for people."""
         i, _, k = self.factors
         parts = []
         if i > 1:
             spread = self.point_spread
-            text = "truncated k-space" if isinstance(spread, str) else f"point spread of {spread:.2f} pixels"
+            text = (
+                "truncated k-space"
+                if isinstance(spread, str)
+                else f"point spread of {spread:.2f}{_give_or_take(self.point_spread_deviation)} pixels"
+            )
             parts.append(f"{text} ({self.point_spread_source})")
-        parts += [f"slices as thick as {self.slice_thickness:.2f} of their spacing"] if k > 1 else []
+        if k > 1:
+            said = "from the header" if self.slice_thickness_source == "header" else self.slice_thickness_source
+            parts.append(f"slices as thick as {self.slice_thickness:.2f} of their spacing ({said})")
         if self.noise is not None:
-            text = f"noise of {self.noise_percent:.2g} % of the range" if self.noise else "no noise"
+            sure = None if self.noise_deviation is None else 100 * self.noise_deviation / self.intensity_range
+            text = (
+                f"noise of {self.noise_percent:.2g}{_give_or_take(sure)} % of the range" if self.noise else "no noise"
+            )
             parts.append(f"{text} ({self.noise_source})")
+        return ", ".join(parts)
+
+    @property
+    def residual_text(self) -> str:
+        """What of the input the result does not explain, for people."""
+        if self.residual_in_noise is None:
+            parts = ["no noise was taken off"]
+        else:
+            parts = [f"{self.residual_in_noise:.2f} times the noise"]
+        parts.append(f"correlation of neighbours {self.residual_correlation:+.2f}")
+        if self.missing_detail is not None:
+            parts.append(f"{100 * max(0.0, self.missing_detail):.0f} % of fine detail is missing")
         return ", ".join(parts)
 
     def to_json(self) -> dict[str, Any]:
@@ -157,6 +189,11 @@ class FidelityReport:
             return cls(**values)
         except (KeyError, TypeError) as error:
             raise InputError(f"this is no fidelity report of MedSR {__version__} ({error})") from error
+
+
+def _give_or_take(deviation: float | None) -> str:
+    """One standard deviation, for people; nothing where there is none."""
+    return "" if deviation is None or not math.isfinite(deviation) else f" \N{PLUS-MINUS SIGN} {deviation:.1g}"
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,15 @@ class AcquisitionEstimator(nn.Module):
 
     Args:
         features: of the first convolutions; the last has twice as many.
+        width_mean, width_variance: of the point-spread widths that it was trained on, which its answers lean to.
     """
 
     mask: Tensor
 
-    def __init__(self, features: int = 32) -> None:
+    def __init__(self, features: int = 32, width_mean: float = 0.975, width_variance: float = 0.095) -> None:
         super().__init__()
+        self.width_mean, self.width_variance = width_mean, width_variance
+        self.arguments = {"features": features, "width_mean": width_mean, "width_variance": width_variance}
         second_difference = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6
         self.register_buffer("mask", second_difference[None, None])
         widths = (4, features, features, features, 2 * features)

@@ -73,12 +73,8 @@ def report_table(report: FidelityReport) -> str:
     rows += [
         (_("Model"), f"{report.model.name} {report.model.version}"),
         (_("Input taken as"), report.acquisition_text),
-    ]
-    if report.slice_thickness_source is not None and report.factors[2] != 1:
-        known = report.slice_thickness_source == "DICOM"
-        rows.append((_("Slice thickness"), _("from DICOM") if known else _("assumed, not known")))
-    rows += [
         (_("Disagreement with the input"), grey.format(x=f"{report.lr_consistency_percent:.2f}")),
+        (_("What was taken off"), report.residual_text),
         (_("Shift of the mean"), grey.format(x=f"{report.mean_shift_percent:+.3f}")),
         (_("Edges"), _("{gain} times as steep").format(gain=f"{report.edge_sharpness_gain:.2f}")),
         (_("Detail added"), _("{rms} grey levels (root mean square)").format(rms=f"{report.added_detail_rms:.3g}")),

@@ -191,12 +191,11 @@ def record(node: Any, captured: Capture, report: FidelityReport) -> None:
 
 
 def completed(report: FidelityReport, captured: Capture) -> FidelityReport:
-    """A report with what only the scene knows: its warnings and notes, and where the slice thickness came from."""
+    """A report with what only the scene knows: its warnings and notes."""
     return replace(
         report,
         warnings=(*captured.warnings, *report.warnings),
         notes=(*captured.volume.notes, *report.notes),
-        slice_thickness_source="assumed" if captured.volume.slice_thickness is None else "DICOM",
     )
 
 
