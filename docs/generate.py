@@ -24,6 +24,7 @@ from mkdocs.structure.pages import Page
 import MedSRLib
 from MedSRLib.commands.main import COMMANDS, build_parser
 from MedSRLib.training.config import TrainingConfig
+from MedSRLib.training.estimator_config import EstimatorConfig
 from MedSRLib.training.rules import Rule
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -172,6 +173,10 @@ def configuration_page() -> str:
         "changes a setting for one run, with the key as it stands here: `--set optimiser.iterations=2000`. Every value "
         "is checked before anything is loaded. [How to train](../howto/training.md) has examples.",
         *tables(TrainingConfig, ""),
+        "## The acquisition estimator",
+        "A configuration whose `task` is `acquisition` trains the network that tells how blurred and how noisy a "
+        "volume is. It has the tables `data`, `pairs`, `optimiser` and `run` as above, and:",
+        estimator_table(),
         "## The shipped configurations",
         *(f"### {path.stem}\n\n```toml\n{path.read_text(encoding='utf-8').strip()}\n```" for path in shipped),
     ]
@@ -194,6 +199,11 @@ def tables(config: Any, prefix: str) -> Iterator[str]:
         yield "| key | may be | default | meaning |\n|---|---|---|---|\n" + "\n".join(rows)
     for name, one in inner.items():
         yield from tables(one, f"{prefix}.{name}".lstrip("."))
+
+
+def estimator_table() -> str:
+    """The top of an estimator's configuration."""
+    return list(tables(EstimatorConfig, ""))[2]
 
 
 def described(config: Any) -> tuple[str, dict[str, str]]:
@@ -259,7 +269,9 @@ def models_page() -> str:
             f"{cell(manifest['description'])} |"
         )
     untrained = sorted(
-        {path.stem for path in (RESOURCES / "Training").glob("*.toml")} - {card.parent.name for card in cards()}
+        {path.stem for path in (RESOURCES / "Training").glob("*.toml")}
+        - {card.parent.name for card in cards()}
+        - {"acquisition-estimator"}
     )
     return (
         "# The models\n\nWhat is shipped. Each card has what the model was trained on, its figures volume by volume, "

@@ -135,12 +135,15 @@ def available_models() -> list[Model]:
 
 
 def untrained_configurations() -> dict[Path, str]:
-    """Shipped training configurations whose model is not in the catalogue, with their descriptions."""
+    """Shipped training configurations whose model is not in the catalogue, with their descriptions.
+
+    That of the acquisition estimator, which is no model, is not among them.
+    """
     installed = {folder.name for folder in catalogued_folders()}
     found = {}
     for path in sorted((resources_folder() / "Training").glob("*.toml")):
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-        if table["name"] not in installed:
+        if table.get("task") != "acquisition" and table["name"] not in installed:
             found[path] = table["description"]
     return found
 

@@ -10,9 +10,10 @@ import argparse
 import signal
 import sys
 
-from MedSRLib.errors import MedSRError
+from MedSRLib.errors import MedSRError, UsageError
 from MedSRLib.training.arguments import add_run_arguments, requested_run
 from MedSRLib.training.distributed import process_group, rank
+from MedSRLib.training.estimator_config import EstimatorConfig
 from MedSRLib.training.run import train
 
 EPILOG = "example: torchrun --nproc-per-node 2 -m MedSRLib.training inplane-x2 --data VOLUMES/"
@@ -42,6 +43,8 @@ def main() -> int:
 
     try:
         config, folder = requested_run(arguments)
+        if isinstance(config, EstimatorConfig):
+            raise UsageError(f"{config.name} is small and is trained by one process: medsr train {arguments.config}")
         with process_group():
             model = train(
                 config,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from MedSRLib.volumes.storage import is_url
 
 if TYPE_CHECKING:
     from MedSRLib.training.config import TrainingConfig
+    from MedSRLib.training.estimator_config import EstimatorConfig
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +66,7 @@ def find_configuration(name_or_file: str) -> Path:
     raise UsageError(f"there is no configuration {name_or_file}: choose one of {', '.join(names)}, or give a TOML file")
 
 
-def requested_run(arguments: argparse.Namespace) -> tuple[TrainingConfig, Path]:
+def requested_run(arguments: argparse.Namespace) -> tuple[TrainingConfig | EstimatorConfig, Path]:
     """The configuration with what the options change, and the folder that its own paths are relative to.
 
     Paths in options are relative to the current folder, as everywhere on a command line.
@@ -72,8 +74,6 @@ def requested_run(arguments: argparse.Namespace) -> tuple[TrainingConfig, Path]:
     Raises:
         UsageError: there is no such configuration, or a value does not fit.
     """
-    from MedSRLib.training.config import load_config
-
     path = find_configuration(arguments.config)
     changes: dict[str, Any] = {
         f"data.{key}": [_from_here(one) for one in patterns]
@@ -86,7 +86,29 @@ def requested_run(arguments: argparse.Namespace) -> tuple[TrainingConfig, Path]:
         changes["run.minutes"] = arguments.minutes
     if arguments.output is not None:
         changes["output"] = arguments.output
-    return load_config(path, arguments.set, changes), path.resolve().parent
+    return load_run(path, arguments.set, changes), path.resolve().parent
+
+
+def load_run(
+    path: Path, overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None
+) -> TrainingConfig | EstimatorConfig:
+    """Reads a configuration: of a model, or of the acquisition estimator, as its task says.
+
+    Args:
+        path, overrides, changes: as for ``config.read_table``.
+
+    Raises:
+        UsageError: the file is missing, is no TOML, or a key or value does not fit.
+    """
+    from MedSRLib.training.config import TrainingConfig, read_table
+    from MedSRLib.training.estimator_config import TASK, EstimatorConfig
+    from MedSRLib.training.toml_tables import build_settings
+
+    table = read_table(path, overrides, changes)
+    config: TrainingConfig | EstimatorConfig = build_settings(
+        EstimatorConfig if table.get("task") == TASK else TrainingConfig, table
+    )
+    return config
 
 
 def _from_here(path: str) -> str:

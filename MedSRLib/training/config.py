@@ -281,8 +281,8 @@ class TrainingConfig(Settings):
             raise UsageError(f"factor_range = [{low:g}, {high:g}] must hold the factor along k, factors[2] = {k}")
 
 
-def load_config(path: Path, overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None) -> TrainingConfig:
-    """Reads a TOML configuration.
+def read_table(path: Path, overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The table of a TOML configuration, with what is changed in it.
 
     Args:
         path: the file.
@@ -290,7 +290,7 @@ def load_config(path: Path, overrides: Sequence[str] = (), changes: Mapping[str,
         changes: other settings by their dotted keys.
 
     Raises:
-        UsageError: the file is missing, is no TOML, or a key or value does not fit.
+        UsageError: the file is missing, is no TOML, or a key leads nowhere.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -300,5 +300,17 @@ def load_config(path: Path, overrides: Sequence[str] = (), changes: Mapping[str,
         raise UsageError(f"{path} is not valid TOML: {error}") from error
     for key, value in (*map(parse_override, overrides), *(changes or {}).items()):
         change_setting(table, key, value)
-    config: TrainingConfig = build_settings(TrainingConfig, table)
+    return table
+
+
+def load_config(path: Path, overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None) -> TrainingConfig:
+    """Reads a TOML configuration of a model.
+
+    Args:
+        path, overrides, changes: as for ``read_table``.
+
+    Raises:
+        UsageError: the file is missing, is no TOML, or a key or value does not fit.
+    """
+    config: TrainingConfig = build_settings(TrainingConfig, read_table(path, overrides, changes))
     return config

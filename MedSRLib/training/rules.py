@@ -33,6 +33,9 @@ def _is_span(value: Any, above: float) -> bool:
 
 Whole = Annotated[int, Rule(lambda n: is_whole(n, least=0), "a whole number of at least 0")]
 Count = Annotated[int, Rule(lambda n: is_whole(n, least=1), "a whole number of at least 1")]
+Counts = Annotated[
+    tuple[int, ...], Rule(lambda v: bool(v) and min(v) >= 1, "one whole number of at least 1, or more of them")
+]
 OddCount = Annotated[int, Rule(lambda n: is_whole(n, least=1) and n % 2 == 1, "an odd number: a slice and neighbours")]
 Share = Annotated[float, Rule(lambda x: 0 <= x <= 1, "a share between 0 and 1")]
 Decay = Annotated[float, Rule(lambda x: 0 <= x < 1, "at least 0 and below 1")]

@@ -17,6 +17,7 @@ from MedSRLib.enhancement.enhancer import enhance
 from MedSRLib.errors import EnhancementCancelled, InputError, UsageError
 from MedSRLib.models.catalogue import Model, resources_folder
 from MedSRLib.networks.build import build_generator
+from MedSRLib.training.arguments import load_run
 from MedSRLib.training.config import OptimiserConfig, TrainingConfig, load_config
 from MedSRLib.training.fidelity_stage import learning_rate, take_over
 from MedSRLib.training.run import read_data, train
@@ -87,7 +88,7 @@ def test_the_shipped_configurations_are_valid() -> None:
     paths = sorted((resources_folder() / "Training").glob("*.toml"))
     assert paths
     for path in paths:
-        assert load_config(path, changes={"data.train": ["volumes"]}).name == path.stem
+        assert load_run(path, changes={"data.train": ["volumes"]}).name == path.stem
 
 
 @pytest.mark.parametrize(

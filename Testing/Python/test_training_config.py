@@ -26,7 +26,7 @@ from MedSRLib.commands.main import main
 from MedSRLib.errors import InputError, UsageError
 from MedSRLib.models.catalogue import resources_folder
 from MedSRLib.networks.vgg import VGGTrunk
-from MedSRLib.training.arguments import shipped_configurations
+from MedSRLib.training.arguments import load_run, shipped_configurations
 from MedSRLib.training.config import PairsConfig, TrainingConfig, load_config
 from MedSRLib.training.discovery import find_volumes
 from MedSRLib.training.network_rules import require_fitting_networks
@@ -163,7 +163,7 @@ def test_a_shipped_configuration_names_no_place_of_this_machine(name: str) -> No
     assert "data" not in table
     assert "output" not in table
     assert not re.search(r"\.\./|/home|/tmp", text)
-    assert load_config(resources_folder() / "Training" / f"{name}.toml", changes={"data.train": ["x"]}).name == name
+    assert load_run(resources_folder() / "Training" / f"{name}.toml", changes={"data.train": ["x"]}).name == name
 
 
 def test_a_configuration_of_an_unknown_name_is_answered_with_those_there_are(

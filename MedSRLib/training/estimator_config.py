@@ -1,0 +1,82 @@
+"""The configuration of the acquisition estimator's training: what it shares with a model's, and what is its own."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+
+from MedSRLib.errors import UsageError
+from MedSRLib.training.config import DataConfig, OptimiserConfig, PairsConfig, RunConfig, TrainingConfig
+from MedSRLib.training.rules import Count, Counts, Modalities, Name, Settings, Text
+
+TASK = "acquisition"
+"""The ``task`` that tells such a configuration from a model's."""
+
+
+@dataclass(frozen=True)
+class EstimatorConfig(Settings):
+    """Everything that decides how the estimator of point spread and noise is trained.
+
+    Args:
+        name: of the estimator and of its run folder.
+        version: another one for other weights.
+        task: "acquisition".
+        output: folder of runs, relative to the current folder.
+        description: one line.
+        licence: of the weights.
+        modalities: of the training volumes, as for a model.
+        factors: in-plane factors of the pairs whose measurements are looked at, in turn: the anatomy behind a
+            measurement is finer than it, by more or by less.
+        features: of the first convolutions.
+        data, pairs, optimiser, run: tables as of a model, of the task "inplane".
+    """
+
+    table: ClassVar[str] = ""
+
+    name: Name
+    version: Text = "1.0.0"
+    task: Literal["acquisition"] = "acquisition"
+    output: Text = "runs"
+    description: Text = "An estimator of point spread and noise trained with medsr train."
+    licence: Text = "Apache-2.0"
+    modalities: Modalities = ()
+    factors: Counts = (2, 2, 2, 4)
+    features: Count = 32
+    data: DataConfig = field(default_factory=DataConfig)
+    pairs: PairsConfig = field(default_factory=PairsConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.factors) < 2:
+            raise UsageError(f"factors = {list(self.factors)} must be 2 or more: a measurement is coarser than anatomy")
+        self.pairs_of(self.factors[0])
+
+    def pairs_of(self, factor: int) -> TrainingConfig:
+        """How the measurements of one factor are made: as those of a model that sees one slice."""
+        return TrainingConfig(
+            name=self.name,
+            factors=(factor, factor, 1),
+            modalities=self.modalities,
+            data=self.data,
+            pairs=self.pairs,
+            run=self.run,
+        )
+
+    @property
+    def widths(self) -> tuple[float, float]:
+        """Mean and variance of the point-spread widths that are drawn: what an answer leans to that knows nothing."""
+        (low, high), nominal = self.pairs.fwhm, self.pairs.nominal_share
+        centre = (low + high) / 2
+        mean = nominal + (1 - nominal) * centre
+        spread = nominal * (1 - mean) ** 2 + (1 - nominal) * ((high - low) ** 2 / 12 + (centre - mean) ** 2)
+        return mean, spread
+
+    def record(self) -> dict[str, Any]:
+        """Plain values for the manifest, without the places of files on this machine."""
+        values = asdict(self)
+        del values["output"]
+        for key in ("train", "validation", "stacks"):
+            del values["data"][key]
+        return values
