@@ -7,7 +7,6 @@ direction, and more than one direction. Files do not, so their names must: one f
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -15,17 +14,8 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from MedSRLib.batch.discover import Study
+from MedSRLib.fusion.names import common_words, direction_in
 
-DIRECTIONS = (
-    ("axial", re.compile(r"(ax|axi|axial|tra|tran|trans|transv|transverse|transversal)\d*")),
-    ("sagittal", re.compile(r"(sag|sagittal)\d*")),
-    ("coronal", re.compile(r"(cor|coronal)\d*")),
-    ("", re.compile(r"(obl|oblique|orient|orientation)\d*")),
-)
-"""Words of a name that say which way the slices lie, in the order in which the series of a group are named."""
-_RUN = re.compile(r"(run|stack|series|rep|repeat)\d*")
-_NUMBER = re.compile(r"\d+")
-_WORDS = re.compile(r"[^\W_]+")
 _PARALLEL = 0.9
 """Cosine between the slices' normals above which two series have one direction."""
 _UNNAMED = "fused"
@@ -66,13 +56,13 @@ def _key(study: Study) -> Key | None:
     """What the series of one group share; None where nothing says to what a series belongs."""
     if study.suffix:
         folder = str(PurePosixPath(study.name).parent)
-        common, directed = _common_words(PurePosixPath(study.stem).name)
+        common, directed = common_words(PurePosixPath(study.stem).name)
         return ("file", folder, common.casefold()) if directed else None
     known = study.tags
     frame, description = known.get("FrameOfReferenceUID"), known.get("SeriesDescription")
     if not frame or not description:
         return None
-    common, _ = _common_words(description)
+    common, _ = common_words(description)
     return "dicom", known.get("StudyInstanceUID", ""), frame, known.get("Modality", ""), common.casefold()
 
 
@@ -85,7 +75,7 @@ def _group(members: list[Study]) -> Study:
             break
         shared.append(parts[0])
     label = PurePosixPath(first.stem).name if first.suffix else str(first.tags["SeriesDescription"])
-    stem = PurePosixPath(*shared, _common_words(label)[0] or _UNNAMED)
+    stem = PurePosixPath(*shared, common_words(label)[0] or _UNNAMED)
     source = first.source
     for one in members[1:]:
         while not one.source.is_relative_to(source):
@@ -105,33 +95,12 @@ def _group(members: list[Study]) -> Study:
     )
 
 
-def _common_words(text: str) -> tuple[str, bool]:
-    """A name without the words for a direction or a run, and whether there was one."""
-    words = list(_WORDS.finditer(text))
-    dropped = []
-    for n, word in enumerate(words):
-        one = word.group().casefold()
-        if _direction(one) is not None:
-            dropped.append(word)
-        elif _RUN.fullmatch(one):
-            dropped.append(word)
-            if one.isalpha() and n + 1 < len(words) and _NUMBER.fullmatch(words[n + 1].group()):
-                dropped.append(words[n + 1])
-    kept = [word.group() for word in words if word not in dropped]
-    return "_".join(kept), bool(dropped)
-
-
-def _direction(word: str) -> int | None:
-    return next((n for n, (_, words) in enumerate(DIRECTIONS) if words.fullmatch(word)), None)
-
-
 def _place_in_order(study: Study) -> int:
     """Of a series within its group: axial, sagittal, coronal, others."""
     normal = _normal(study)
     if normal is not None:
         return (1, 2, 0)[int(np.argmax(np.abs(normal)))]
-    found = (_direction(word.casefold()) for word in _WORDS.findall(PurePosixPath(study.stem).name))
-    return next((n for n in found if n is not None), len(DIRECTIONS))
+    return direction_in(PurePosixPath(study.stem).name)
 
 
 def _all_parallel(studies: Sequence[Study]) -> bool:

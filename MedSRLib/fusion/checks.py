@@ -10,12 +10,12 @@ from MedSRLib.errors import InputError, UsageError
 from MedSRLib.volumes.checks import require_enhanceable
 from MedSRLib.volumes.volume import Volume
 
-_LEAST_ANGLE = 30.0
+LEAST_ANGLE = 30.0
 """Degrees between slices of two series that measure different things of the anatomy."""
 _LARGEST_GAP = 2.0
 """Slices farther apart than so many thicknesses leave more anatomy out than they measure."""
 _NOTED_GAP = 1.3
-_LEAST_OVERLAP = 0.1
+LEAST_OVERLAP = 0.1
 _SAMPLES = 16
 
 
@@ -35,14 +35,20 @@ def require_fusable(volumes: Sequence[Volume], names: Sequence[str], *, registra
         InputError: a series is not an image of several slices, has gaps, is of another modality or frame of reference;
             or all series are parallel.
     """
-    if len(volumes) < 2:
-        raise UsageError("fusing takes two or more series, and there is one: use 'medsr enhance' for a single series")
-    notes = []
     for volume, name in zip(volumes, names, strict=True):
         try:
             require_enhanceable(volume)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
+    return require_one_anatomy(volumes, names, registration=registration)
+
+
+def require_one_anatomy(volumes: Sequence[Volume], names: Sequence[str], *, registration: bool) -> list[str]:
+    """The same without a look at the voxels."""
+    if len(volumes) < 2:
+        raise UsageError("fusing takes two or more series, and there is one: use 'medsr enhance' for a single series")
+    notes = []
+    for volume, name in zip(volumes, names, strict=True):
         if volume.shape[0] < 2:
             raise InputError(f"{name} has one slice, which is no series: choose a series of several slices")
         spacing, thickness = volume.spacing[2], volume.slice_thickness
@@ -57,7 +63,7 @@ def require_fusable(volumes: Sequence[Volume], names: Sequence[str], *, registra
     if len(known) > 1:
         listed = ", ".join(f"{n} ({v.modality})" for v, n in zip(volumes, names, strict=True))
         raise InputError(f"the series have different contrasts, which cannot be one volume: {listed}")
-    if largest_angle(volumes) < _LEAST_ANGLE:
+    if largest_angle(volumes) < LEAST_ANGLE:
         raise InputError(
             "all series are parallel, so none measures what the others leave open: add one of another orientation"
         )
@@ -94,12 +100,22 @@ def require_overlap(first: Volume, second: Volume, motion: np.ndarray, name: str
     Raises:
         InputError: less than a tenth of the smaller of the two boxes lies in the other.
     """
-    share = max(_share(second, first, motion), _share(first, second, np.linalg.inv(motion)))
-    if share < _LEAST_OVERLAP:
+    share = overlap(first, second, motion)
+    if share < LEAST_OVERLAP:
         raise InputError(
             f"{name} does not overlap with the first series ({100 * share:.0f} % of it): choose series of one place "
             "in the body"
         )
+
+
+def overlap(first: Volume, second: Volume, motion: np.ndarray) -> float:
+    """The part of the smaller of two boxes that lies in the other.
+
+    Args:
+        first, second: two volumes.
+        motion: the second one's millimetres to the first one's, 4x4.
+    """
+    return max(_share(second, first, motion), _share(first, second, np.linalg.inv(motion)))
 
 
 def _share(inner: Volume, outer: Volume, motion: np.ndarray) -> float:
