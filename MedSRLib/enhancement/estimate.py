@@ -124,14 +124,25 @@ def estimate(
     work = multiplications_per_voxel(manifest) * restoration.voxels_seen(low, high) * runs
     kept = math.prod(extent.shape) * (2 * voxels.itemsize + (4 if options.uncertainty else 0))
     working = restoration.voxels_finished(low, high) * _WORKING_BYTES + restoration.bytes_kept(high)
-    rate, basis = _rate(device_name)
+    seconds, basis = time_for(work, device_name)
     return Estimate(
         shape=shape_turned_back(extent.shape, axis),
         memory=_PROCESS_BYTES + math.prod(low) * (voxels.itemsize + 4) + kept + working,
         multiplications=work,
-        seconds=None if rate is None else work / rate,
+        seconds=seconds,
         basis=basis,
     )
+
+
+def time_for(work: float, device_name: str) -> tuple[float | None, str]:
+    """Seconds for so many multiplications, None when there is nothing to judge by, and what that rests on.
+
+    Args:
+        work: multiplications of a generator, or what takes as long.
+        device_name: as ``device`` in a report; "CPU" for the processor.
+    """
+    rate, basis = _rate(device_name)
+    return None if rate is None else work / rate, basis
 
 
 def remember_speed(estimated: Estimate, report: FidelityReport) -> None:

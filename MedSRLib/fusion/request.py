@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from MedSRLib.acquisition.slice_profiles import SliceProfile, profile_reach
 from MedSRLib.enhancement.request import require_device_name, require_precision_name
 from MedSRLib.errors import UsageError
 from MedSRLib.fusion.grid import FIELDS, Field
+
+if TYPE_CHECKING:
+    from MedSRLib.acquisition.slice_profiles import SliceProfile
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class FusionOptions:
             raise UsageError(f"the spacing must be a positive number of millimetres, not {self.spacing:g}")
         if self.field not in FIELDS:
             raise UsageError(f"there is no field {self.field!r}: choose {', '.join(FIELDS)}")
+        from MedSRLib.acquisition.slice_profiles import profile_reach
+
         profile_reach(self.profile, 1.0)
         require_device_name(self.device)
         require_precision_name(self.precision)

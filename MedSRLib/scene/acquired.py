@@ -18,6 +18,7 @@ _QUANTITIES = {("DCM", "112031"): "CT", ("DCM", "110852"): "MR"}
 """Attenuation coefficient and MR signal intensity, as Slicer's DICOM reader states them."""
 _MODALITY_TAG = "0008,0060"
 _SLICE_THICKNESS_TAG = "0018,0050"
+_FRAME_TAG = "0020,0052"
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,23 @@ def _looks_like_mr(voxels: np.ndarray) -> bool:
     return len(voxels) > 1 and voxels.dtype.itemsize > 1 and bool(sample_slices(voxels).min() >= 0)
 
 
+def frame_of_reference(node: Any) -> str | None:
+    """DICOM's UID of the coordinates that a volume lies in; None where nobody says it.
+
+    Args:
+        node: vtkMRMLScalarVolumeNode.
+    """
+    name = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMFrameOfReferenceUIDAttributeName()
+    return _subject_hierarchy_value(node, name) or _dicom_value(node, _FRAME_TAG) or None
+
+
 def _subject_hierarchy_modality(node: Any) -> str:
-    """What Slicer's DICOM readers wrote to the volume's item, "" where there is none."""
     name = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
+    return _subject_hierarchy_value(node, name)
+
+
+def _subject_hierarchy_value(node: Any, name: str) -> str:
+    """What Slicer's DICOM readers wrote to the volume's item, "" where there is none."""
     said = ""
     if node.GetScene() is not None:
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -105,20 +106,32 @@ def write_into(node: Any, captured: Capture, enhanced: Enhanced) -> None:
         captured, enhanced: as for ``create_output``.
     """
     image = image_from_voxels(enhanced.volume.voxels)
-    storage, added = node.GetStorageNode(), node.GetNodeReference(DIFFERENCE_ROLE)
-    named_by_us = storage is not None or node.GetAttribute(REPORT) is not None
-    with slicer.util.NodeModify(node):
-        if named_by_us:
-            node.SetName(_name_for(node, f"{captured.source_name} {name_suffix_of(enhanced.report.factors)}"))
-        node.SetAndObserveStorageNodeID(None)
-        node.RemoveNodeReferenceIDs(DIFFERENCE_ROLE)
+    with overwritten(node, f"{captured.source_name} {name_suffix_of(enhanced.report.factors)}"):
         _fill(node, captured, enhanced.volume, image, enhanced.report)
         show_like(node, _find(captured, captured.source_id))
         _join(node, captured)
+
+
+@contextmanager
+def overwritten(node: Any, wanted: str) -> Iterator[None]:
+    """One modification in which a node gets another content; what belongs to the old one is left or removed.
+
+    Args:
+        node: vtkMRMLScalarVolumeNode in a scene.
+        wanted: its name, unless a person gave it one.
+    """
+    scene, storage, added = node.GetScene(), node.GetStorageNode(), node.GetNodeReference(DIFFERENCE_ROLE)
+    named_by_us = storage is not None or node.GetAttribute(REPORT) is not None
+    with slicer.util.NodeModify(node):
+        if named_by_us:
+            node.SetName(_name_for(node, wanted))
+        node.SetAndObserveStorageNodeID(None)
+        node.RemoveNodeReferenceIDs(DIFFERENCE_ROLE)
+        yield
     if added is not None:
-        captured.scene.RemoveNode(added)
+        scene.RemoveNode(added)
     if storage is not None and not _is_shared(storage):
-        captured.scene.RemoveNode(storage)
+        scene.RemoveNode(storage)
 
 
 def name_suffix_of(factors: Sequence[float]) -> str:
@@ -219,9 +232,14 @@ def _is_shared(storage: Any) -> bool:
 
 def _new_node(captured: Capture, name: str) -> Any:
     """A volume node that is not in the scene yet, with a name that nothing else in it has."""
-    node = captured.scene.CreateNodeByClass(SCALAR_VOLUME)
+    return new_volume(captured.scene, name)
+
+
+def new_volume(scene: Any, name: str) -> Any:
+    """The same for any scene."""
+    node = scene.CreateNodeByClass(SCALAR_VOLUME)
     node.UnRegister(None)  # CreateNodeByClass hands its own reference over, which Python does not know
-    node.SetName(captured.scene.GenerateUniqueName(usable_name(name)))
+    node.SetName(scene.GenerateUniqueName(usable_name(name)))
     return node
 
 
