@@ -8,6 +8,7 @@ each row of a matrix holds the profile's weights at the high-resolution voxel ce
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -70,16 +71,36 @@ def profile_matrix(n_high: int, n_low: int, width: float, profile: Profile) -> n
 
 
 def along_axis(matrix: np.ndarray, x: ArrayOrTensor, axis: int) -> ArrayOrTensor:
-    """``matrix`` applied to one axis of a numpy array or torch tensor, in the array's own precision and device."""
-    if isinstance(x, np.ndarray):
-        local: Any = matrix.astype(x.dtype, copy=False)
-    else:
-        import torch
+    """``matrix`` applied to one axis of a numpy array or torch tensor, in the array's own precision and device.
 
-        local = torch.tensor(matrix, dtype=x.dtype, device=x.device)
-    if axis == -2:
-        return local @ x
-    return (x.swapaxes(axis, -1) @ local.T).swapaxes(axis, -1)
+    Args:
+        matrix: [m, n]. One that is read-only is brought to a device once.
+        x: [..., n, ...].
+        axis: negative; its n voxels become m.
+    """
+    local: Any = matrix.astype(x.dtype, copy=False) if isinstance(x, np.ndarray) else _on_device(matrix, x)
+    if axis == -1:
+        return x @ local.T
+    rows = x.reshape(*x.shape[: axis + 1], -1)
+    return (local @ rows).reshape(*x.shape[:axis], matrix.shape[0], *x.shape[axis + 1 :])
+
+
+_on_devices: dict[tuple[int, Any, Any], Any] = {}
+"""Tensors of read-only matrices by identity, type and device, for as long as the matrix lives."""
+
+
+def _on_device(matrix: np.ndarray, like: Any) -> Any:
+    """A matrix as a tensor of the type and on the device of another."""
+    import torch
+
+    key = (id(matrix), like.dtype, like.device)
+    if matrix.flags.writeable or key not in _on_devices:
+        tensor = torch.tensor(matrix, dtype=like.dtype, device=like.device)
+        if matrix.flags.writeable:
+            return tensor
+        _on_devices[key] = tensor
+        weakref.finalize(matrix, _on_devices.pop, key, None).atexit = False
+    return _on_devices[key]
 
 
 @dataclass(frozen=True)

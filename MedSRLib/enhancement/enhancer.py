@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from MedSRLib.acquisition.conditions import told
-from MedSRLib.acquisition.interpolation import back_project, interpolate
 from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.enhancement.extent import Box, extent_of, region_of
 from MedSRLib.enhancement.preparation import Preparation
@@ -26,7 +25,7 @@ from MedSRLib.models.catalogue import Model, resolve_model
 from MedSRLib.models.manifest import Manifest
 from MedSRLib.progress import Cancelled, Progress, part_of
 from MedSRLib.volumes.checks import require_enhanceable
-from MedSRLib.volumes.intensity import IntensityScaling, cast_like, smallest_possible
+from MedSRLib.volumes.intensity import IntensityScaling, smallest_possible
 from MedSRLib.volumes.volume import Volume
 
 if TYPE_CHECKING:
@@ -201,7 +200,8 @@ class Enhancer:
             yield self._enhance(one, region, assumed, part_of(progress, n, len(work), name))
 
     def _enhance(self, one: Input, region: Box, assumed: AcquisitionModel, progress: Progress) -> Enhanced:
-        import torch
+        from MedSRLib.enhancement.finishing import Finishing
+        from MedSRLib.enhancement.transfer import Measurement
 
         started = time.monotonic()
         volume, manifest, options = one.volume, self._manifest, self._options
@@ -213,35 +213,28 @@ class Enhancer:
         self._generator.begin(told(manifest.conditions, acquisition, noise / scaling.width))
         kept_noise = options.noise_reduction * noise / scaling.width
         extent = extent_of(volume, region, manifest, acquisition, noisy=kept_noise > 0)
-        raw = volume.voxels[extent.context]
-        y = scaling.normalise(raw)
         voxels = np.empty(extent.shape, volume.voxels.dtype)
         spread = np.empty(extent.shape, np.float32) if options.uncertainty else None
-        tally = FidelityTally(acquisition, scaling, noise)
+
         iterations = CONSISTENCY_ITERATIONS if options.consistency else 0
-        slabs = self._restoration.slabs(
-            y,
-            extent.context_shape,
-            manifest,
-            acquisition,
-            self._generator,
-            uncertainty=options.uncertainty,
-            done=lambda fraction: progress(fraction, f"enhancing on {self._device}"),
-        )
-        for slab in slabs:
-            self._check()
-            measured = torch.from_numpy(y[slab.low])
-            x = back_project(slab.estimate, measured, acquisition, iterations, floor=floor, noise=kept_noise)
-            result = cast_like(scaling.restore(x.numpy()), volume.voxels.dtype)
-            deviation = None if slab.spread is None else slab.spread * scaling.width
-            part, kept = _overlap(slab.high, extent.cut)
-            voxels[kept] = result[part]
-            if spread is not None and deviation is not None:
-                spread[kept] = deviation.numpy()[part]
-            low = torch.from_numpy(raw[slab.low].astype(np.float32))
-            plain = interpolate(low, tuple(slab.estimate.shape))
-            tally.add(low, plain, torch.from_numpy(result.astype(np.float32)), deviation)
-        figures = tally.figures()
+        finishing = Finishing(scaling, acquisition, iterations, floor, kept_noise, self._check)
+
+        def run() -> FidelityTally:
+            tally = FidelityTally(acquisition, scaling, noise)
+            y = Measurement(volume.voxels[extent.context], scaling, self._generator.device)
+            slabs = self._restoration.slabs(
+                y,
+                extent.context_shape,
+                manifest,
+                acquisition,
+                self._generator,
+                uncertainty=options.uncertainty,
+                done=lambda fraction: progress(fraction, f"enhancing on {self._device}"),
+            )
+            finishing.finish(slabs, y, extent.cut, voxels, spread, tally)
+            return tally
+
+        figures = self._generator.or_on_cpu(run).figures()
         report = FidelityReport(
             model=self._used,
             options=options,
@@ -328,15 +321,3 @@ class _Known:
 def _finite(deviation: float) -> float | None:
     """None where nothing is known: JSON has no infinity."""
     return deviation if math.isfinite(deviation) else None
-
-
-def _overlap(slab: Box, cut: Box) -> tuple[Box, Box]:
-    """Where a slab meets the part that is returned: as a box of the slab and as a box of the result."""
-    starts = [max(s.start, c.start) for s, c in zip(slab, cut, strict=True)]
-    stops = [max(start, min(s.stop, c.stop)) for start, s, c in zip(starts, slab, cut, strict=True)]
-
-    def relative(origin: Box) -> Box:
-        k, j, i = (slice(a - o.start, b - o.start) for a, b, o in zip(starts, stops, origin, strict=True))
-        return k, j, i
-
-    return relative(slab), relative(cut)

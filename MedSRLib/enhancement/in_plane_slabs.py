@@ -6,14 +6,13 @@ import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.enhancement.restoration import Restoration, plane_slabs
 from MedSRLib.models.manifest import Manifest
 
 if TYPE_CHECKING:
     from MedSRLib.enhancement.slabs import Generator, Slab
+    from MedSRLib.enhancement.transfer import Measurement
 
 
 class InPlaneRestoration(Restoration):
@@ -32,7 +31,7 @@ class InPlaneRestoration(Restoration):
 
     def slabs(
         self,
-        y: np.ndarray,
+        y: Measurement,
         shape: tuple[int, ...],
         manifest: Manifest,
         acquisition: AcquisitionModel,
@@ -42,15 +41,23 @@ class InPlaneRestoration(Restoration):
         done: Callable[[float], None],
     ) -> Iterator[Slab]:
         """Some slices at a time."""
-        import torch
-
-        from MedSRLib.enhancement.slabs import Slab, add_base, base_image, neighbourhoods, run_ensemble
+        from MedSRLib.enhancement.slabs import (
+            Slab,
+            add_base,
+            base_image,
+            neighbourhoods,
+            run_ensemble,
+            with_neighbours,
+        )
 
         count, rows, columns = y.shape
-        for slab in plane_slabs(count, rows * columns):
-            seen = neighbourhoods(y, slab.start, slab.stop, manifest.slices)
+        for slab in plane_slabs(count, rows * columns, y.device.type):
+            around = with_neighbours(slab, count, manifest.slices)
+            planes = y[around]
+            seen = neighbourhoods(planes, slab, count, manifest.slices)
             output, spread = run_ensemble(generator, seen, uncertainty=uncertainty, turned=True)
-            base = base_image(torch.from_numpy(y[slab]), tuple(output.shape), acquisition, manifest.base_iterations)
+            own = planes[slab.start - around.start : slab.stop - around.start]
+            base = base_image(own, tuple(output.shape), acquisition, manifest.base_iterations)
             low, high = (slab, slice(0, rows), slice(0, columns)), (slab, slice(0, shape[1]), slice(0, shape[2]))
             yield Slab(low, high, add_base(output, base, manifest), base, spread)
             done(slab.stop / count)

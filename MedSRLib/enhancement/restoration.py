@@ -10,8 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.enhancement.request import Options
 from MedSRLib.models.manifest import Manifest
@@ -19,11 +17,12 @@ from MedSRLib.volumes.volume import Volume
 
 if TYPE_CHECKING:
     from MedSRLib.enhancement.slabs import Generator, Slab
+    from MedSRLib.enhancement.transfer import Measurement
 
 _SLAB_VOXELS = 2**20
 """Voxels of the generator's input finished at a time; bounds the float32 copies beside the result."""
 _PROGRESS_STEPS = 20
-"""A volume is handed out in at least so many slabs where it has the planes, so that progress is seen to move."""
+"""On a CPU a volume is handed out in at least so many slabs where it has the planes, so that progress moves."""
 
 
 class Restoration(ABC):
@@ -83,7 +82,7 @@ class Restoration(ABC):
     @abstractmethod
     def slabs(
         self,
-        y: np.ndarray,
+        y: Measurement,
         shape: tuple[int, ...],
         manifest: Manifest,
         acquisition: AcquisitionModel,
@@ -95,7 +94,7 @@ class Restoration(ABC):
         """The estimates, before the projection onto volumes that agree with the measurement.
 
         Args:
-            y: normalised measurement.
+            y: the measurement, on the device.
             shape: high-resolution shape.
             manifest: of the model.
             acquisition: A.
@@ -120,13 +119,17 @@ def thickness_source(volume: Volume, options: Options) -> str:
     return "assumed" if options.point_spread is None or isinstance(options.point_spread, str) else "given"
 
 
-def plane_slabs(planes: int, voxels: int) -> Iterator[slice]:
+def plane_slabs(planes: int, voxels: int, device: str = "cpu") -> Iterator[slice]:
     """Planes finished at a time: few enough for the memory, and for progress that moves.
+
+    A GPU that finishes a volume within a second or two is given so many at a time that it is kept busy.
 
     Args:
         planes: how many there are.
         voxels: of one plane.
+        device: where they are worked on, a torch device type.
     """
-    thickness = max(1, min(_SLAB_VOXELS // voxels, -(-planes // _PROGRESS_STEPS)))
+    most = _SLAB_VOXELS // voxels
+    thickness = max(1, most if device == "cuda" else min(most, -(-planes // _PROGRESS_STEPS)))
     for start in range(0, planes, thickness):
         yield slice(start, min(planes, start + thickness))

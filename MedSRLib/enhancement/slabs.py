@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from MedSRLib.acquisition.interpolation import back_project, interpolate
@@ -16,8 +15,9 @@ from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.models.manifest import Manifest
 
 Box = tuple[slice, slice, slice]
-Generator = Callable[[np.ndarray], torch.Tensor]
-"""What is run: [N, C, (D,) H, W] float32 to [N, (D f,) H f, W f] float32, such as a ``TiledGenerator``."""
+Generator = Callable[[torch.Tensor], torch.Tensor]
+"""What is run: [N, C, (D,) H, W] float32 to [N, (D f,) H f, W f] float32 on the same device, such as a
+``TiledGenerator``."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,30 @@ def add_base(output: torch.Tensor, base: torch.Tensor, manifest: Manifest) -> to
     return output + base if manifest.predicts == "residual" else output
 
 
-def neighbourhoods(planes: np.ndarray, start: int, stop: int, slices: int) -> np.ndarray:
-    """Planes start..stop with their neighbours as channels, [N, slices, H, W]; the outermost planes repeat."""
+def with_neighbours(wanted: slice, planes: int, slices: int) -> slice:
+    """The planes that ``neighbourhoods`` of some need, of so many there are."""
     reach = slices // 2
-    offsets = np.arange(-reach, reach + 1)
-    index = np.clip(np.arange(start, stop)[:, None] + offsets, 0, len(planes) - 1)
-    return planes[index]
+    return slice(max(0, wanted.start - reach), min(planes, wanted.stop + reach))
+
+
+def neighbourhoods(planes: torch.Tensor, wanted: slice, count: int, slices: int) -> torch.Tensor:
+    """Planes with their neighbours as channels, [N, slices, H, W]; the outermost of all planes repeat.
+
+    Args:
+        planes: ``with_neighbours(wanted, count, slices)`` of them, [n, H, W].
+        wanted: which of all planes.
+        count: of all planes.
+        slices: neighbours and the plane itself.
+    """
+    reach = slices // 2
+    numbers = torch.arange(wanted.start, wanted.stop, device=planes.device).unsqueeze(1)
+    around = torch.arange(-reach, reach + 1, device=planes.device)
+    index = (numbers + around).clamp(0, count - 1) - max(0, wanted.start - reach)
+    return planes.index_select(0, index.flatten()).unflatten(0, index.shape)
 
 
 def run_ensemble(
-    generator: Generator, x: np.ndarray, *, uncertainty: bool, turned: bool = False
+    generator: Generator, x: torch.Tensor, *, uncertainty: bool, turned: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """The generator's output, or its mean and standard deviation over flips.
 
@@ -85,7 +99,7 @@ def run_ensemble(
         seen = x.swapaxes(-1, -2) if transposed else x
         for flips in range(2 ** len(axes)):
             flipped = [axis for n, axis in enumerate(axes) if flips >> n & 1]
-            output = generator(np.ascontiguousarray(np.flip(seen, tuple(flipped)))).flip(flipped)
+            output = generator(seen.flip(flipped)).flip(flipped)
             output = output.swapaxes(-1, -2) if transposed else output
             total = output if total is None else total + output
             squares = output**2 if squares is None else squares + output**2

@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from MedSRLib.acquisition.operator import AcquisitionModel, Profile
 from MedSRLib.enhancement.request import Options
 from MedSRLib.enhancement.restoration import Restoration, plane_slabs, thickness_of
@@ -16,7 +14,10 @@ from MedSRLib.models.manifest import Manifest
 from MedSRLib.volumes.volume import Volume
 
 if TYPE_CHECKING:
-    from MedSRLib.enhancement.slabs import Generator, Slab
+    import torch
+
+    from MedSRLib.enhancement.slabs import Box, Generator, Slab
+    from MedSRLib.enhancement.transfer import Measurement
 
 _ALREADY_ISOTROPIC = 1.01
 _USUALLY_TRAINED = 1.3
@@ -93,12 +94,12 @@ class ThroughPlaneRestoration(Restoration):
         return super().voxels_finished(high, high)
 
     def bytes_kept(self, high: tuple[int, ...]) -> int:
-        """The base and the mean of both kinds, float32."""
-        return 8 * math.prod(high)
+        """Half of the mean of one kind, float32."""
+        return 4 * math.prod(high)
 
     def slabs(
         self,
-        y: np.ndarray,
+        y: Measurement,
         shape: tuple[int, ...],
         manifest: Manifest,
         acquisition: AcquisitionModel,
@@ -107,30 +108,54 @@ class ThroughPlaneRestoration(Restoration):
         uncertainty: bool,
         done: Callable[[float], None],
     ) -> Iterator[Slab]:
-        """Some rows at a time, once both kinds of planes have been run."""
+        """Some rows at a time, once the planes across i have been run.
+
+        A acts along k alone, so that the base of some rows or columns is that of theirs in the measurement; of the
+        planes across i half of the mean is kept, for all of the volume.
+        """
         import torch
 
-        from MedSRLib.enhancement.slabs import Slab, add_base, base_image, neighbourhoods, run_ensemble
+        from MedSRLib.enhancement.slabs import (
+            Slab,
+            add_base,
+            base_image,
+            neighbourhoods,
+            run_ensemble,
+            with_neighbours,
+        )
 
-        base = base_image(torch.from_numpy(y), shape, acquisition, manifest.base_iterations)
-        output = torch.zeros(shape)
-        variance = torch.zeros(shape) if uncertainty else None
-        finished = 0
-        for axis in (1, 2):
-            planes = np.moveaxis(base.numpy(), axis, 0)
-            for some in plane_slabs(len(planes), planes.shape[1] * planes.shape[2]):
-                seen = neighbourhoods(planes, some.start, some.stop, manifest.slices)
+        def planes(axis: int) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor, torch.Tensor | None]]:
+            """Some planes across an axis at a time: the base there, and half of the generator's mean and variance."""
+            count = shape[axis]
+            for some in plane_slabs(count, math.prod(shape) // count, y.device.type):
+                around = with_neighbours(some, count, manifest.slices)
+                measured = y[_across(axis, around, y.shape)]
+                base = base_image(measured, (shape[0], *measured.shape[1:]), acquisition, manifest.base_iterations)
+                seen = neighbourhoods(base.movedim(axis, 0), some, count, manifest.slices)
                 mean, spread = run_ensemble(generator, seen, uncertainty=uncertainty)
-                output.movedim(axis, 0)[some] += mean / 2
-                if variance is not None and spread is not None:
-                    variance.movedim(axis, 0)[some] += spread**2 / 2
-                finished += some.stop - some.start
-                done(finished / (shape[1] + shape[2]))
-        for rows in plane_slabs(shape[1], shape[0] * shape[2]):
-            low = (slice(0, y.shape[0]), rows, slice(0, shape[2]))
-            high = (slice(0, shape[0]), rows, slice(0, shape[2]))
-            estimate = add_base(output[high], base[high], manifest)
-            yield Slab(low, high, estimate, base[high], None if variance is None else variance[high].sqrt())
+                own = base.narrow(axis, some.start - around.start, some.stop - some.start)
+                yield some, own, mean.movedim(0, axis) / 2, None if spread is None else spread.movedim(0, axis) ** 2 / 2
+
+        output = torch.empty(shape, device=y.device)
+        variance = torch.empty(shape, device=y.device) if uncertainty else None
+        steps = shape[1] + shape[2]
+        for some, _, mean, squares in planes(2):
+            output[..., some] = mean
+            if variance is not None and squares is not None:
+                variance[..., some] = squares
+            done(some.stop / steps)
+        for rows, base, mean, squares in planes(1):
+            low, high = _across(1, rows, y.shape), _across(1, rows, shape)
+            estimate = add_base(output[high] + mean, base, manifest)
+            spread = None if variance is None or squares is None else (variance[high] + squares).sqrt()
+            yield Slab(low, high, estimate, base, spread)
+            done((shape[2] + rows.stop) / steps)
+
+
+def _across(axis: int, some: slice, shape: tuple[int, ...]) -> Box:
+    """Some planes of a volume across an axis."""
+    k, j, i = (some if number == axis else slice(0, n) for number, n in enumerate(shape))
+    return k, j, i
 
 
 def _overlap(volume: Volume) -> float:

@@ -10,15 +10,18 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 
+from MedSRLib.enhancement.devices import tile_voxels
 from MedSRLib.errors import ModelError, OutOfMemoryError
 from MedSRLib.networks.build import Generator
 
 _SMALLEST_TILE = 16
 _REMEMBERED_CONSTANTS = 8
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ class TiledGenerator:
         self._factors = generator.factors
         self._generator = generator
         self._told: tuple[float, ...] = ()
+        self._maps: torch.Tensor | None = None
         self._constants: dict[tuple[float, tuple[int, ...]], torch.Tensor] = {}
         self._load()
 
@@ -127,28 +131,28 @@ class TiledGenerator:
         self.tiles = self.skipped = 0
         self.notes = list(self._lasting)
         if tuple(told) != self._told:
-            self._told = tuple(told)
+            self._told, self._maps = tuple(told), None
             self._constants.clear()
 
-    def __call__(self, x: np.ndarray) -> torch.Tensor:
-        """Runs [N, C, (D,) H, W] float32; returns [N, (D f,) H f, W f] float32 on the CPU (the first output channel).
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Runs [N, C, (D,) H, W] float32; returns [N, (D f,) H f, W f] float32, the first output channel.
+
+        The result is where x is, also when the generator had to move to the CPU.
 
         Raises:
             OutOfMemoryError: memory ran out even for the smallest tiles.
             ModelError: the generator's output is not finite in float32 either.
         """
         size, border = x.shape[2:], self._border
-        if border:
-            x = np.pad(x, [(0, 0), (0, 0), *[(border, border)] * len(size)], mode="symmetric")
         inner = self._scaled([slice(border, border + n) for n in size])
         while True:
             try:
-                return self._run(x)[(slice(None), *inner)]
+                return self._run(_mirrored(x, border).to(self.device))[(slice(None), *inner)].to(x.device)
             except RuntimeError as error:
                 if not _is_out_of_memory(error):
                     raise
             # Outside the except block, so that the failed tile's tensors are free.
-            self._shrink(x)
+            self._shrink([n + 2 * border for n in size])
 
     def _load(self) -> None:
         layout = torch.channels_last if len(self._factors) == 2 else torch.contiguous_format
@@ -159,11 +163,12 @@ class TiledGenerator:
 
             self._network = copy.deepcopy(self._full).to(self.dtype)
         self._constants.clear()
+        self._maps = None
 
-    def _run(self, x: np.ndarray) -> torch.Tensor:
+    def _run(self, x: torch.Tensor) -> torch.Tensor:
         size = x.shape[2:]
         plan = plan_tiles(size, self.voxels, self._halo, self._multiple)
-        out = torch.empty(x.shape[0], *(n * f for n, f in zip(size, self._factors, strict=True)))
+        out = torch.empty(x.shape[0], *(n * f for n, f in zip(size, self._factors, strict=True)), device=x.device)
         tiles = skipped = 0
         for tile in plan:
             piece = x[(slice(None), slice(None), *tile.padded)]
@@ -172,17 +177,18 @@ class TiledGenerator:
             core = self._scaled(
                 [slice(c.start - p.start, c.stop - p.start) for c, p in zip(tile.core, tile.padded, strict=True)]
             )
-            flat = piece.reshape(piece.shape[0], -1)
-            constant = flat.min(axis=1) == flat.max(axis=1)
-            for n in np.flatnonzero(constant):
+            extremes = torch.stack(piece.flatten(1).aminmax(dim=1), 1).tolist()
+            constant = {n: low for n, (low, high) in enumerate(extremes) if low == high}
+            for n, value in constant.items():
                 self._check()
-                key = (float(flat[n, 0]), piece.shape[1:])
+                key = (value, tuple(piece.shape[1:]))
                 skipped += key in self._constants
-                target[int(n)] = self._constant(piece[n : n + 1], key)[0][core]
-            varied = np.flatnonzero(~constant)
+                target[n] = self._constant(piece[n : n + 1], key)[0][core]
+            varied = [n for n in range(len(piece)) if n not in constant]
             for start in range(0, len(varied), together):
                 self._check()
-                chosen = varied[start : start + together]
+                # A list of numbers would have to be brought to the device, and the images to be gathered.
+                chosen = varied[start : start + together] if constant else slice(start, start + together)
                 target[chosen] = self._infer(piece[chosen])[(slice(None), *core)]
             tiles += len(piece)
         self.tiles += tiles
@@ -192,7 +198,7 @@ class TiledGenerator:
     def _scaled(self, box: Sequence[slice]) -> tuple[slice, ...]:
         return tuple(slice(s.start * f, s.stop * f) for s, f in zip(box, self._factors, strict=True))
 
-    def _constant(self, piece: np.ndarray, key: tuple[float, tuple[int, ...]]) -> torch.Tensor:
+    def _constant(self, piece: torch.Tensor, key: tuple[float, tuple[int, ...]]) -> torch.Tensor:
         """The generator's answer to a constant tile. Equal tiles have equal answers, so it is worked out once."""
         if key not in self._constants:
             while len(self._constants) >= _REMEMBERED_CONSTANTS:
@@ -200,11 +206,11 @@ class TiledGenerator:
             self._constants[key] = self._infer(piece)
         return self._constants[key]
 
-    def _infer(self, piece: np.ndarray) -> torch.Tensor:
-        low = torch.from_numpy(np.ascontiguousarray(piece)).to(self.device)
+    def _infer(self, low: torch.Tensor) -> torch.Tensor:
         if self._told:
-            maps = torch.tensor(self._told, dtype=low.dtype, device=low.device).view(1, -1, *[1] * (low.ndim - 2))
-            low = torch.cat([low, maps.expand(len(low), -1, *low.shape[2:])], 1)
+            if self._maps is None:
+                self._maps = torch.tensor(self._told, device=self.device).view(1, -1, *[1] * (low.ndim - 2))
+            low = torch.cat([low, self._maps.expand(len(low), -1, *low.shape[2:])], 1)
         if low.ndim == 4:
             low = low.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
@@ -214,28 +220,62 @@ class TiledGenerator:
                 result = self._full(low)[:, 0]
             if not bool(torch.isfinite(result).all()):
                 raise ModelError("the model's output is not finite: check its weights with 'medsr models verify'")
-        return result.cpu()
+        return result
 
-    def _shrink(self, x: np.ndarray) -> None:
+    def _shrink(self, size: Sequence[int]) -> None:
         """Halves the tiles; when they cannot get smaller, goes on on the CPU or gives up."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        before = plan_tiles(x.shape[2:], self.voxels, self._halo, self._multiple)
+        before = plan_tiles(size, self.voxels, self._halo, self._multiple)
         while self.voxels > 1:
             self.voxels = self.voxels // 2
-            if plan_tiles(x.shape[2:], self.voxels, self._halo, self._multiple) != before or self.voxels == 1:
+            if plan_tiles(size, self.voxels, self._halo, self._multiple) != before or self.voxels == 1:
                 self._note("memory ran out, smaller tiles were used", lasting=True)
                 return
+        self._give_up_device()
+
+    def or_on_cpu(self, work: Callable[[], Result]) -> Result:
+        """What a piece of work around the generator gives; it is begun anew on the CPU where the device's memory ends.
+
+        Args:
+            work: takes ``device`` for its own tensors.
+
+        Raises:
+            OutOfMemoryError: the CPU's memory ended.
+        """
+        try:
+            return work()
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+        self._give_up_device()
+        return work()
+
+    def _give_up_device(self) -> None:
+        """Goes on on the CPU, in float32 and with its tiles, and notes it.
+
+        Raises:
+            OutOfMemoryError: it is there already.
+        """
         if self.device.type == "cpu":
             raise OutOfMemoryError("memory ran out even for the smallest tiles: close programs, or enhance a --roi")
-        self._note(f"memory of {self.device} ran out even for the smallest tiles, the CPU was used", lasting=True)
+        self._note(f"memory of {self.device} ran out, the CPU was used", lasting=True)
         self.device, self.dtype = torch.device("cpu"), torch.float32
+        self.voxels = tile_voxels(self._generator, self.device)
         self._load()
 
     def _note(self, text: str, *, lasting: bool = False) -> None:
         for notes in (self.notes, self._lasting) if lasting else (self.notes,):
             if text not in notes:
                 notes.append(text)
+
+
+def _mirrored(x: torch.Tensor, border: int) -> torch.Tensor:
+    """Images with a mirrored border along every axis, about their edges, half a voxel beyond the outer centres."""
+    for axis, n in enumerate(x.shape[2:], start=2) if border else ():
+        index = np.pad(np.arange(n), border, mode="symmetric")
+        x = x.index_select(axis, torch.from_numpy(index).to(x.device))
+    return x
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.enhancement.request import Options
 from MedSRLib.enhancement.restoration import Restoration
@@ -17,6 +15,7 @@ from MedSRLib.volumes.volume import Volume
 
 if TYPE_CHECKING:
     from MedSRLib.enhancement.slabs import Generator, Slab
+    from MedSRLib.enhancement.transfer import Measurement
 
 
 class VolumetricRestoration(Restoration):
@@ -40,7 +39,7 @@ class VolumetricRestoration(Restoration):
 
     def slabs(
         self,
-        y: np.ndarray,
+        y: Measurement,
         shape: tuple[int, ...],
         manifest: Manifest,
         acquisition: AcquisitionModel,
@@ -50,12 +49,11 @@ class VolumetricRestoration(Restoration):
         done: Callable[[float], None],
     ) -> Iterator[Slab]:
         """The volume."""
-        import torch
-
         from MedSRLib.enhancement.slabs import Slab, add_base, base_image, run_ensemble, whole
 
-        output, spread = run_ensemble(generator, y[None, None], uncertainty=uncertainty)
-        base = base_image(torch.from_numpy(y), shape, acquisition, manifest.base_iterations)
+        measured = y[...]
+        output, spread = run_ensemble(generator, measured[None, None], uncertainty=uncertainty)
+        base = base_image(measured, shape, acquisition, manifest.base_iterations)
         done(1.0)
         estimate = add_base(output[0], base, manifest)
         yield Slab(whole(y.shape), whole(shape), estimate, base, None if spread is None else spread[0])

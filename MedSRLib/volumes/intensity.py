@@ -99,9 +99,14 @@ def cast_like(values: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
     if not np.issubdtype(dtype, np.integer):
         return values.astype(dtype)
     rounded = np.rint(values, dtype=np.result_type(values, np.float32))
-    limits = np.iinfo(dtype)
-    low, high = rounded.dtype.type(limits.min), rounded.dtype.type(limits.max)
+    return np.clip(rounded, *integer_limits(dtype, rounded.dtype)).astype(dtype)
+
+
+def integer_limits(dtype: np.dtype | type, kind: np.dtype | type = np.float32) -> tuple[float, float]:
+    """The smallest and largest value of a floating-point kind that an integer dtype can hold."""
+    limits, kind = np.iinfo(np.dtype(dtype)), np.dtype(kind).type
+    low, high = kind(limits.min), kind(limits.max)
     if int(high) > limits.max:
         # 2**31 - 1 is no float32: the next float32 above it would wrap, so clip to the next one below.
-        high = np.nextafter(high, rounded.dtype.type(0))
-    return np.clip(rounded, low, high).astype(dtype)
+        high = np.nextafter(high, kind(0))
+    return float(low), float(high)

@@ -39,7 +39,7 @@ def largest_change(generator: Generator, halo: int, x: np.ndarray, voxels: int) 
         TiledGenerator(generator, halo, device=torch.device("cpu"), dtype=torch.float32, voxels=size)
         for size in (x.size, voxels)
     )
-    difference = float((whole(x) - tiled(x)).abs().max())
+    difference = float((whole(torch.from_numpy(x)) - tiled(torch.from_numpy(x))).abs().max())
     assert tiled.tiles > whole.tiles == 1
     return difference
 
