@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from MedSRLib.errors import ModelError
+from MedSRLib.models.card import kind_rows
 from MedSRLib.models.catalogue import (
     Model,
     catalogued_folders,
@@ -94,9 +96,7 @@ def _list(arguments: argparse.Namespace) -> int:
             m = model.manifest
             modalities = ", ".join(m.domain["modalities"]) or "natural images"
             rows.append((m.name, m.version, m.task, m.factors_text, modalities, m.licence))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
+        _print_table(rows)
     elif not damaged:
         print("medsr: no models are installed", file=sys.stderr)
     if not arguments.json and (ready := untrained_configurations()):
@@ -122,13 +122,28 @@ def _show(arguments: argparse.Namespace) -> int:
         "network": f"{m.architecture} {json.dumps(m.arguments)}",
         "halo": f"{m.halo} voxels",
         "weights": ", ".join(f"{kind} {entry['sha256'][:12]}" for kind, entry in m.weights.items()) or "none",
-        "scores": json.dumps(m.scores) if m.scores else "none",
+        "scores": _scores(m.scores),
         "licence": m.licence,
         "about": m.description,
     }
     for key, value in lines.items():
         print(f"{key:<9}{value}")
+    if kinds := m.scores.get("kinds"):
+        print("\ngain in dB of PSNR over B-spline with back-projection, by kind of image")
+        _print_table(kind_rows(kinds))
     return 0
+
+
+def _scores(scores: dict[str, Any]) -> str:
+    """What a training run measured; what was measured by kind of image has a table."""
+    measured = {name: value for name, value in scores.items() if name != "kinds"}
+    return json.dumps(measured) if measured else "below" if scores else "none"
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _verify(arguments: argparse.Namespace) -> int:

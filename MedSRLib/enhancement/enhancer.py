@@ -15,7 +15,7 @@ from MedSRLib.acquisition.conditions import told
 from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.enhancement.extent import Box, extent_of, region_of
 from MedSRLib.enhancement.preparation import Preparation
-from MedSRLib.enhancement.report import FidelityTally, domain_warnings, residual_warnings
+from MedSRLib.enhancement.report import FidelityTally, domain_notes, domain_warnings, residual_warnings
 from MedSRLib.enhancement.request import USUAL, Input, Options
 from MedSRLib.enhancement.restoration import thickness_source
 from MedSRLib.enhancement.restorations import RESTORATIONS
@@ -255,7 +255,7 @@ class Enhancer:
                 *self._restoration.warnings(volume, manifest, acquisition),
                 *residual_warnings(figures["missing_detail"]),
             ),
-            notes=(*self._notes, *self._generator.notes, *known.notes),
+            notes=(*self._notes, *domain_notes(volume, manifest), *self._generator.notes, *known.notes),
             device=self._device,
             precision=str(self._generator.dtype).removeprefix("torch."),
             tiles=self._generator.tiles,

@@ -31,6 +31,9 @@ _CAUTION = 0.2
 """Standard deviations that a width is taken to be narrower."""
 _UNSEEN = 0.002
 """Noise, in parts of the range, that the texture of a clean scan is taken for."""
+_TOO_ALIKE = 2.0
+"""The noise is so many times less sure than patches of one volume are of one mind: with it the error is within one
+deviation in two cases of three, at noise of 0.5 to 3 % and widths of 0.6 to 1.3, on 21 volumes not trained on."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Estimate:
         point_spread: in-plane, width in voxels or "kspace".
         noise: standard deviation in the volume's units.
         width_deviation: standard deviation of the width before caution, voxels.
-        noise_deviation: of the noise, in the volume's units: the patches' answers', for one volume's are much alike.
+        noise_deviation: standard deviation of the noise's, in the volume's units.
         notes: sentences for reports, about an estimator that is not the shipped one.
     """
 
@@ -83,7 +86,7 @@ def estimate_acquisition(volume: Volume, scaling: IntensityScaling) -> Estimate:
     point_spread: PointSpread = round(min(max(cautious, _NARROWEST), _WIDEST), 2)
     if truncates and answers[:, 2].mean() > 0:
         point_spread = "kspace"
-    deviation = seen * spread * scaling.width
+    deviation = float(np.hypot(_TOO_ALIKE * spread * seen, _UNSEEN)) * scaling.width
     return Estimate(point_spread, noise, width_deviation, deviation, own_estimator())
 
 

@@ -37,7 +37,9 @@ class Manifest:
         conditions: what the generator is told, in the order of its input maps, which follow the slices: names in
             ``MedSRLib.acquisition.conditions.CONDITIONS``.
         domain: ``{"modalities": [...], "spacing_mm": [min, max] or None}``: what it was trained for; without
-            modalities it was not trained for medical images and is never chosen by itself.
+            modalities it was not trained for medical images and is never chosen by itself. Where CT is among them also
+            "dense_bone": the largest share of dense bone in the tissue of a CT that it was trained on, see
+            ``dense_bone_share``.
         licence: of the weights.
         description: for people.
         factor_range: [min, max] factors allowed along k, "through-plane" only.

@@ -47,7 +47,8 @@ def _is_domain(value: Any) -> bool:
         return False
     modalities, spacing = value["modalities"], value["spacing_mm"]
     known = isinstance(modalities, list | tuple) and all(m in MODALITIES for m in modalities)
-    return known and (spacing is None or _is_span(spacing, 0.0))
+    dense = value.get("dense_bone", 0.0)
+    return known and (spacing is None or _is_span(spacing, 0.0)) and _is_number(dense) and 0 <= dense <= 1
 
 
 def _is_weights(value: Any) -> bool:

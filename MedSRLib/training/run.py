@@ -31,6 +31,8 @@ from MedSRLib.training.losses import PerceptualLoss
 from MedSRLib.training.network_rules import NO_TRUNK, needs_trunk, require_fitting_networks
 from MedSRLib.training.stage import Stage, Validate
 from MedSRLib.training.validation import draw_history, score_generator
+from MedSRLib.volumes.files import sample_slices
+from MedSRLib.volumes.intensity import dense_bone_share
 from MedSRLib.volumes.storage import is_url, sha256_of
 
 MODEL_FOLDER = "model"
@@ -198,7 +200,7 @@ def describe_model(config: TrainingConfig, data: TrainingData, scores: dict[str,
         architecture=config.architecture,
         arguments=config.generator_arguments(),
         halo=generator.receptive_radius(),
-        domain={"modalities": list(data.modalities), "spacing_mm": [round(size, 3) for size in data.spacing_mm]},
+        domain=_domain(data),
         licence=config.licence,
         description=config.description,
         factor_range=config.factor_range if config.kind.has_factor_range else None,
@@ -213,6 +215,13 @@ def describe_model(config: TrainingConfig, data: TrainingData, scores: dict[str,
         },
         scores=scores or {},
     )
+
+
+def _domain(data: TrainingData) -> dict[str, Any]:
+    """What the volumes hold, as the manifest states it."""
+    domain = {"modalities": list(data.modalities), "spacing_mm": [round(size, 3) for size in data.spacing_mm]}
+    shares = [dense_bone_share(sample_slices(volume.voxels)) for volume in data.train if volume.is_ct]
+    return {**domain, "dense_bone": round(max(shares), 3)} if shares else domain
 
 
 def find_start(name_or_folder: str, folder: Path) -> Model:

@@ -77,11 +77,13 @@ def read_sequence(path: str | Path, *, modality: str | None = None, series: str 
         raise InputError(f"{path} {leads}: check the path")
     with np.errstate(over="ignore", invalid="ignore"):  # what comes of absurd numbers is looked at, not printed
         sequence = _read(path, series)
+    notes: tuple[str, ...] = ()
     if modality is None and not is_dicom(path) and sequence.volumes[0].modality == "other":
         modality = guess_modality(sequence.volumes[0].voxels)
+        notes = (_GUESSED[modality],)
     if modality is None:
         return sequence
-    volumes = tuple(replace(volume, modality=modality) for volume in sequence.volumes)
+    volumes = tuple(replace(volume, modality=modality, notes=(*volume.notes, *notes)) for volume in sequence.volumes)
     return replace(sequence, volumes=volumes)
 
 
@@ -189,6 +191,14 @@ def require_writable(
         raise OutputError(
             f"NIfTI files cannot keep the sheared axes of this volume: write {path.name} as .nrrd or .mha"
         )
+
+
+_GUESSED = {
+    "CT": "the modality is not stated: taken for CT, as the grey levels look like Hounsfield units; --modality says it",
+    "other": "the modality is not stated: taken for MR or the like, as the grey levels do not look like Hounsfield "
+    "units; --modality says it",
+}
+"""Notes by what ``guess_modality`` gives."""
 
 
 def guess_modality(voxels: np.ndarray) -> str:

@@ -12,6 +12,8 @@ CT_PADDING = -1024.0
 _FAR_OFF = 64.0
 """Grey levels that far from 0, in widths of their range, leave float32 fewer than 2**17 steps for the range."""
 _LARGEST_PERCENTILE_SAMPLE = 2**24
+_TISSUE, _DENSE_BONE = -300, 700
+"""HU from which on a voxel is no air or lung, and from which on it is cortical bone, teeth or metal."""
 
 
 @dataclass(frozen=True)
@@ -110,3 +112,13 @@ def integer_limits(dtype: np.dtype | type, kind: np.dtype | type = np.float32) -
         # 2**31 - 1 is no float32: the next float32 above it would wrap, so clip to the next one below.
         high = np.nextafter(high, kind(0))
     return float(low), float(high)
+
+
+def dense_bone_share(voxels: np.ndarray) -> float:
+    """Share of dense bone (above 700 HU) in tissue (above -300 HU); 0 where there is only air.
+
+    Args:
+        voxels: HU [k, j, i]; of a large volume some slices are enough.
+    """
+    tissue = np.count_nonzero(voxels > _TISSUE)
+    return np.count_nonzero(voxels > _DENSE_BONE) / tissue if tissue else 0.0

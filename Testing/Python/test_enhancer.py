@@ -343,6 +343,36 @@ def test_an_input_inside_the_models_domain_has_no_warning(tiny_model: Model, smo
     assert enhance(smooth_volume(), tiny_model).report.warnings == ()
 
 
+def test_a_modality_that_is_not_known_is_no_warning(tiny_model: Model, smooth_volume: MakeVolume) -> None:
+    assert enhance(smooth_volume(modality="other"), tiny_model).report.warnings == ()
+
+
+@pytest.mark.parametrize(("share", "warned"), [(0.1, False), (0.4, True)])
+def test_dense_bone_is_warned_of_where_the_model_saw_none(
+    tmp_path: Path, smooth_volume: MakeVolume, share: float, warned: bool
+) -> None:
+    domain = {"modalities": ["CT"], "spacing_mm": None, "dense_bone": 0.03}
+    volume = smooth_volume(modality="CT")
+    voxels = np.random.default_rng(0).normal(40, 10, volume.shape).astype(np.int16)
+    voxels[..., : round(share * voxels.shape[-1])] = 1300
+    found = enhance(volume.with_voxels(voxels), make_tiny_model(tmp_path / "ct", domain=domain)).report.warnings
+    assert any("dense bone" in warning for warning in found) == warned
+    unstated = make_tiny_model(tmp_path / "any", domain={"modalities": ["CT"], "spacing_mm": None})
+    assert not any("dense bone" in w for w in enhance(volume.with_voxels(voxels), unstated).report.warnings)
+
+
+@pytest.mark.parametrize(("gain", "noted"), [(0.05, True), (1.2, False)])
+def test_little_that_was_gained_for_such_images_is_a_note(
+    tmp_path: Path, smooth_volume: MakeVolume, gain: float, noted: bool
+) -> None:
+    rows = [{"modality": "US", "volumes": 2, "gain": gain}, {"modality": "MR", "volumes": 9, "gain": 3 - 2.9 * noted}]
+    domain = {"modalities": ["US"], "spacing_mm": None}
+    model = make_tiny_model(tmp_path / "us", domain=domain, scores={"kinds": rows})
+    report = enhance(smooth_volume(modality="US"), model).report
+    assert any(f"{gain:+.1f} dB" in note for note in report.notes) == noted
+    assert report.warnings == ()
+
+
 def test_tampered_weights_are_refused(tmp_path: Path, smooth_volume: MakeVolume) -> None:
     model = make_tiny_model(tmp_path / "tampered")
     weights = model.folder / "fidelity.safetensors"

@@ -340,6 +340,13 @@ class TestModality:
         assert read_volume(OBLIQUE_FILE).modality == "other"
         assert read_volume(UINT16_FILE).modality == "other"
 
+    def test_a_guess_is_a_note_and_what_is_said_is_none(self, tmp_path: Path) -> None:
+        assert "taken for MR or the like" in read_volume(OBLIQUE_FILE).notes[0]
+        assert read_volume(OBLIQUE_FILE, modality="MR").notes == ()
+        voxels = np.random.default_rng(0).integers(-1000, 400, (3, 20, 20)).astype(np.int16)
+        write_volume(Volume(voxels, np.eye(4)), tmp_path / "ct.nii.gz")
+        assert "taken for CT" in read_volume(tmp_path / "ct.nii.gz").notes[0]
+
     def test_the_caller_knows_best(self) -> None:
         assert read_volume(OBLIQUE_FILE, modality="MR").modality == "MR"
 
