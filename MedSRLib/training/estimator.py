@@ -19,7 +19,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from MedSRLib.acquisition.batched import KSPACE
 from MedSRLib.enhancement.devices import device_label, resolve_device
-from MedSRLib.errors import EnhancementCancelled, InputError, OutputError, TrainingError, UsageError
+from MedSRLib.errors import EnhancementCancelled, OutputError, TrainingError, UsageError
 from MedSRLib.models.estimator import save_estimator
 from MedSRLib.networks.acquisition_estimator import SMALLEST_NOISE, AcquisitionEstimator
 from MedSRLib.progress import Cancelled, Progress
@@ -110,9 +110,6 @@ class EstimatorTraining:
     Attributes:
         averaged: the network with the moving average of its weights.
         history: what was logged.
-
-    Raises:
-        InputError: no volume is large enough.
     """
 
     def __init__(self, config: EstimatorConfig, volumes: Sequence[TrainingVolume], device: torch.device) -> None:
@@ -124,7 +121,8 @@ class EstimatorTraining:
         self.averaged = deepcopy(network).requires_grad_(False)
         self._random = Random(run.seed, device if device.type == "cuda" else "cpu")
         self._device = device
-        self._samplers = {factor: sampler_of(config, factor, volumes, self._random) for factor in set(config.factors)}
+        self._factors = fitting_factors(config, volumes)
+        self._samplers = {factor: sampler_of(config, factor, volumes, self._random) for factor in set(self._factors)}
         self._learner = Learner(network, device, betas=optimiser.betas, gradient_clip=optimiser.gradient_clip)
         self.iteration = 0
         self.part = 0.0
@@ -138,7 +136,7 @@ class EstimatorTraining:
             part: what is done of the run, 0 to 1.
         """
         config = self.config
-        factor = config.factors[self.iteration % len(config.factors)]
+        factor = self._factors[self.iteration % len(self._factors)]
         drawn = _on(Drawn.by(self._samplers[factor], config.optimiser.batch), self._device)
         self._learner.forget_gradients()
         loss = loss_of(self._learner.trained(drawn.y, drawn.kind), drawn)
@@ -228,22 +226,33 @@ class EstimatorTraining:
         (folder / _HISTORY).write_text("".join(lines), encoding="utf-8")
 
 
+def _holds(volume: TrainingVolume, config: EstimatorConfig, factor: int) -> bool:
+    return InPlaneSampler.largest_patch(volume) >= config.pairs.patch * factor
+
+
+def fitting_factors(config: EstimatorConfig, volumes: Sequence[TrainingVolume]) -> list[int]:
+    """The configuration's factors without those that no volume holds a patch of."""
+    return [factor for factor in config.factors if any(_holds(volume, config, factor) for volume in volumes)]
+
+
 def sampler_of(
     config: EstimatorConfig, factor: int, volumes: Sequence[TrainingVolume], random: Random
 ) -> InPlaneSampler:
-    """Draws measurements of one factor, of the volumes that hold such a patch.
-
-    Raises:
-        InputError: none does.
-    """
-    side = config.pairs.patch * factor
-    fitting = [volume for volume in volumes if InPlaneSampler.largest_patch(volume) >= side]
-    if not fitting:
-        raise InputError(
-            f"no volume has slices of {side} x {side} voxels, a patch of factor {factor}: make pairs.patch smaller or "
-            f"leave {factor} out of factors"
-        )
+    """Draws measurements of one factor, of the volumes that hold such a patch."""
+    fitting = [volume for volume in volumes if _holds(volume, config, factor)]
     return InPlaneSampler(fitting, config.pairs_of(factor), random)
+
+
+def _warnings(config: EstimatorConfig, data: TrainingData) -> list[str]:
+    """What is said of the data before a run."""
+    missing = sorted(set(config.factors) - set(fitting_factors(config, data.train)))
+    return [
+        *data.warnings,
+        *(
+            f"factor {factor} is left out: no volume has slices of {config.pairs.patch * factor} voxels a side"
+            for factor in missing
+        ),
+    ]
 
 
 def train_estimator(
@@ -280,7 +289,7 @@ def train_estimator(
         raise UsageError(f"{run_folder} holds a run already: continue it with --resume or choose another name")
     data = _read(config, folder, cancelled)
     if warn is not None:
-        for sentence in data.warnings:
+        for sentence in _warnings(config, data):
             warn(sentence)
     try:
         run_folder.mkdir(parents=True, exist_ok=True)
@@ -360,7 +369,7 @@ def rehearse_estimator(config: EstimatorConfig, folder: Path) -> list[str]:
     iterations = round(60 * minutes / seconds) if config.run.minutes else config.optimiser.iterations
     parameters = sum(parameter.numel() for parameter in training.averaged.parameters())
     return [
-        *(f"warning    {sentence}" for sentence in data.warnings),
+        *(f"warning    {sentence}" for sentence in _warnings(config, data)),
         f"estimator  {config.name}, {parameters / 1e6:.2f} M parameters, on {device_label(device)}",
         f"trained on {len(data.names)} volumes: {', '.join(data.names)}",
         f"held out   {len(data.validation)} volumes: {', '.join(data.validation) or 'none, it will not be scored'}",

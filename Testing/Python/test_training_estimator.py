@@ -143,9 +143,16 @@ def test_a_dry_run_writes_nothing(workplace: Path, capsys: pytest.CaptureFixture
     assert not (workplace / "runs").exists()
 
 
-def test_volumes_that_hold_no_patch_are_refused_by_what_to_do(workplace: Path) -> None:
-    with pytest.raises(InputError, match="leave 4 out of factors"):
-        train_estimator(config_of(workplace, "factors=[2, 4]"), workplace)
+def test_a_factor_that_no_volume_is_large_enough_for_is_left_out_and_said(workplace: Path) -> None:
+    said: list[str] = []
+    config = config_of(workplace, "factors=[2, 4]", "optimiser.iterations=2")
+    train_estimator(config, workplace, warn=said.append)
+    assert said == ["factor 4 is left out: no volume has slices of 80 voxels a side"]
+
+
+def test_volumes_that_hold_no_patch_at_all_are_refused(workplace: Path) -> None:
+    with pytest.raises(InputError, match=r"pairs.patch smaller"):
+        train_estimator(config_of(workplace, "pairs.patch=40"), workplace)
 
 
 def test_several_processes_are_refused(workplace: Path) -> None:
