@@ -94,22 +94,39 @@ def enhance_all(
     Raises:
         MedSRError: as ``enhance``, when the first result is asked for or later.
     """
-    from MedSRLib.enhancement.devices import resolve_device
-
     prepared = [Preparation.of(one, fill_nan=options.fill_nan) for one in inputs]
     for made in prepared:
         require_enhanceable(made.volume, force=options.force)
+    enhancer = load_enhancer(model, options, cancelled=cancelled)
+    if enhancer.by_slices:
+        prepared = [made.along_slices() for made in prepared]
+    ready = [made.input for made in prepared]
+    for made, enhanced in zip(prepared, enhancer.enhance(ready, progress), strict=True):
+        yield made.finish(enhanced)
+
+
+def load_enhancer(
+    model: str | Path | Model = "auto", options: Options = USUAL, *, cancelled: Cancelled | None = None
+) -> Enhancer:
+    """A model, ready on its device for all the volumes of one scanner.
+
+    Args:
+        model: as for ``enhance``.
+        options: for all of them.
+        cancelled: asked before every tile.
+
+    Raises:
+        ModelError: the model is unknown or damaged.
+        UsageError: an option's value is wrong.
+    """
+    from MedSRLib.enhancement.devices import resolve_device
+
     chosen = model if isinstance(model, Model) else resolve_model(model, resolve_device(options.device).type)
     if options.fidelity is not None:
         chosen = replace(chosen, fidelity=options.fidelity)
     options.check(chosen.manifest)
     used = UsedModel.of(chosen.manifest, chosen.fidelity)
-    enhancer = Enhancer(chosen.manifest, chosen.load_generator(), options, used, cancelled=cancelled)
-    if RESTORATIONS[chosen.manifest.task].by_slices:
-        prepared = [made.along_slices() for made in prepared]
-    ready = [made.input for made in prepared]
-    for made, enhanced in zip(prepared, enhancer.enhance(ready, progress), strict=True):
-        yield made.finish(enhanced)
+    return Enhancer(chosen.manifest, chosen.load_generator(), options, used, cancelled=cancelled)
 
 
 def run_generator(
@@ -170,6 +187,7 @@ class Enhancer:
         self._restoration = RESTORATIONS[manifest.task]
         self._options = options
         self._estimate: Estimate | None = None
+        self._levels: tuple[np.ndarray, IntensityScaling, float | None] | None = None
         self._used = used
         self._cancelled = cancelled
         self._device = device_label(target)
@@ -183,6 +201,23 @@ class Enhancer:
             voxels=tile_voxels(generator, target),
             check=self._check,
         )
+
+    @property
+    def by_slices(self) -> bool:
+        """Whether the slices of what is enhanced have to lie along k, see ``Preparation.along_slices``."""
+        return self._restoration.by_slices
+
+    def takes_whole_rows(self, volume: Volume, progress: Progress | None = None) -> bool:
+        """Whether every voxel of a result depends on whole rows and columns, as where k-space was truncated.
+
+        Args:
+            volume: as for ``enhance``.
+            progress: told where that has to be estimated first.
+        """
+        assumed = self._restoration.acquisition(volume, self._manifest, self._options)
+        scaling, _ = self._levels_of(volume)
+        known = self._find_out(volume, assumed, scaling, progress or part_of(None, 0, 1))
+        return known.acquisition.in_plane_profile == "kspace"
 
     def enhance(self, inputs: Sequence[Input], progress: Progress | None = None) -> Iterator[Enhanced]:
         """One result an input, in order.
@@ -205,9 +240,7 @@ class Enhancer:
 
         started = time.monotonic()
         volume, manifest, options = one.volume, self._manifest, self._options
-        scaling = IntensityScaling.fit(volume.voxels, volume.modality)
-        smallest = smallest_possible(volume.voxels, volume.modality)
-        floor = None if smallest is None else (smallest - scaling.offset) / scaling.width
+        scaling, floor = self._levels_of(volume)
         known = self._find_out(volume, assumed, scaling, progress)
         acquisition, noise = known.acquisition, known.noise
         self._generator.begin(told(manifest.conditions, acquisition, noise / scaling.width))
@@ -268,6 +301,15 @@ class Enhancer:
             report,
             None if spread is None else volume.with_voxels(spread, extent.affine),
         )
+
+    def _levels_of(self, volume: Volume) -> tuple[IntensityScaling, float | None]:
+        """The scaling and the floor of a volume, found once where it is enhanced part by part."""
+        if self._levels is None or self._levels[0] is not volume.voxels:
+            scaling = IntensityScaling.fit(volume.voxels, volume.modality)
+            smallest = smallest_possible(volume.voxels, volume.modality)
+            floor = None if smallest is None else (smallest - scaling.offset) / scaling.width
+            self._levels = volume.voxels, scaling, floor
+        return self._levels[1:]
 
     def _find_out(
         self, volume: Volume, assumed: AcquisitionModel, scaling: IntensityScaling, progress: Progress

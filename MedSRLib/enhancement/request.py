@@ -15,6 +15,8 @@ from MedSRLib.volumes.volume import Volume
 
 DEVICES = "auto, cpu, cuda, cuda:N or mps"
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
+VoxelBox = tuple[int, int, int, int, int, int]
+"""(i0, i1, j0, j1, k0, k1): first voxel and one past the last."""
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 

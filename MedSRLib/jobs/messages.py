@@ -2,8 +2,11 @@
 
 To the worker: ``{"do": "enhance", "job": n, "model": ..., "options": {...}, "inputs": [{"input": path, "affine": ...,
 "modality": ..., "slice_thickness": ..., "roi": ..., "output": path, "uncertainty": path}, ...]}``,
+``{"do": "preview", "job": n, "kept": name, "model": ..., "options": {...}, "input": {as above, without outputs, where
+the worker does not hold it under that name yet}, "boxes": [...], "folder": path}``,
 ``{"do": "cancel", "job": n}``, ``{"do": "quit"}``. From the worker: ``{"event": "ready", "pid": ...}``, and for a job
-``{"event": "progress", "job": n, "fraction": ..., "message": ...}`` until one of
+``{"event": "progress", "job": n, "fraction": ..., "message": ...}`` and for a preview
+``{"event": "part", "job": n, "box": [...], "file": name in the folder}`` until one of
 ``{"event": "done", "job": n, "results": [{"affine": ..., "uncertainty": bool, "report": {...}}, ...]}``,
 ``{"event": "error", "job": n, "kind": ..., "exit_code": ..., "sentence": ..., "details": ...}`` or
 ``{"event": "cancelled", "job": n}``. Voxels travel as .npy files.
@@ -14,9 +17,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from MedSRLib.enhancement.request import VoxelBox
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,15 @@ class Progress:
     job: int
     fraction: float
     message: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a preview is in the job's folder: the voxels over ``box`` of the input."""
+
+    job: int
+    box: VoxelBox
+    file: str
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,7 @@ class Cancelled:
     job: int
 
 
-Event = Ready | Progress | Done | Failed | Cancelled
+Event = Ready | Progress | Part | Done | Failed | Cancelled
 
 
 class LineBuffer:
@@ -108,6 +123,8 @@ def parse_event(line: str) -> Event | None:
                 return Ready(int(message["pid"]))
             case "progress":
                 return Progress(int(message["job"]), float(message["fraction"]), str(message["message"]))
+            case "part":
+                return Part(int(message["job"]), _box(message["box"]), Path(str(message["file"])).name)
             case "done":
                 return Done(int(message["job"]), tuple(_result(one) for one in message["results"]))
             case "error":
@@ -118,6 +135,11 @@ def parse_event(line: str) -> Event | None:
     except (KeyError, TypeError, ValueError):
         pass
     return None
+
+
+def _box(content: Any) -> VoxelBox:
+    i0, i1, j0, j1, k0, k1 = (int(n) for n in content)
+    return i0, i1, j0, j1, k0, k1
 
 
 def _result(content: Mapping[str, Any]) -> Result:

@@ -1,10 +1,8 @@
-"""Runs one enhancement at a time in a separate process that is kept for the next."""
+"""Runs one job at a time in a separate process that is kept for the next."""
 
 from __future__ import annotations
 
-import contextlib
 import enum
-import math
 import os
 import shutil
 import tempfile
@@ -12,21 +10,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
-
-from MedSRLib.enhancement.estimate import estimate
-from MedSRLib.errors import InputError, MedSRError, OutputError, UsageError
+from MedSRLib.errors import InputError, OutputError, UsageError
 from MedSRLib.jobs.exits import explain_exit
-from MedSRLib.jobs.job import Callbacks, Job
-from MedSRLib.jobs.messages import Cancelled, Done, Event, LineBuffer, Progress, Ready, encode, parse_event
+from MedSRLib.jobs.job import Callbacks, Order
+from MedSRLib.jobs.messages import Cancelled, Done, Event, LineBuffer, Part, Progress, Ready, encode, parse_event
 from MedSRLib.jobs.time_left import TimeLeft
 from MedSRLib.jobs.transport import Listener, Transport, worker_command, worker_environment
-from MedSRLib.models.installed import manifest_for
-
-if TYPE_CHECKING:
-    from MedSRLib.enhancement.result import Enhanced
 
 CANCEL_GRACE_SECONDS = 5.0
 """What a worker gets to answer a cancel before it is killed; it asks before every tile."""
@@ -50,14 +40,16 @@ class State(enum.Enum):
 @dataclass
 class _Run:
     number: int
-    job: Job
+    job: Order
     callbacks: Callbacks
     folder: Path
+    written: bool = False
     time_left: TimeLeft = field(default_factory=TimeLeft)
 
-    def paths(self, index: int) -> dict[str, Path]:
-        """The files of one input, by their names in a message."""
-        return {kind: self.folder / f"{kind}-{index}.npy" for kind in ("input", "output", "uncertainty")}
+    def write(self) -> None:
+        """What the worker reads."""
+        self.job.write(self.folder)
+        self.written = True
 
 
 class JobRunner:
@@ -86,6 +78,9 @@ class JobRunner:
         self._transport: Transport | None = None
         self._worker_pid: int | None = None
         self._run: _Run | None = None
+        self._waiting: _Run | None = None
+        self._kept = ""
+        """What the worker keeps ready, as far as it has said so."""
         self._jobs = 0
         self._lines = LineBuffer()
         self._unread: deque[str] = deque()
@@ -107,8 +102,10 @@ class JobRunner:
         """The last lines the worker wrote that were not for the runner."""
         return "\n".join(list(self._log)[-_TAIL_LINES:])
 
-    def submit(self, job: Job, callbacks: Callbacks) -> None:
+    def submit(self, job: Order, callbacks: Callbacks) -> None:
         """Starts a job; the worker is started first when there is none.
+
+        While another job is being cancelled the new one waits for its end.
 
         Args:
             job: what to do.
@@ -119,23 +116,27 @@ class JobRunner:
             OutputError: the inputs could not be written to the temporary folder.
             MissingPackageError: there is no Python interpreter to run the worker.
         """
-        if self._state is not State.IDLE:
+        if self._waiting is not None or self._state not in (State.IDLE, State.CANCELLING):
             raise UsageError("an enhancement is running: wait for it or cancel it first")
         command = self._command or worker_command()
         self.poll()  # A worker that has died since is to be replaced, not written to.
         self._remove()
-        self._run = run = self._prepare(job, callbacks)
-        if self._transport is None:
-            self._state = State.STARTING
-            self._start(command)
+        run = self._prepare(job, callbacks)
+        if self._state is State.CANCELLING:
+            self._waiting = run
         else:
-            self._state = State.RUNNING
-            self._send_job(self._transport, run)
+            self._begin(run, command)
 
     def cancel(self) -> None:
         """Asks the worker to stop; one that does not answer is killed. ``on_cancelled`` follows."""
         run, transport = self._run, self._transport
-        if run is None or transport is None or self._state is State.CANCELLING:
+        if run is None or transport is None:
+            return
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._remove(waiting.folder)
+            transport.call_later(0.0, waiting.callbacks.on_cancelled)
+        if self._state is State.CANCELLING:
             return
         if self._state is State.RUNNING:
             transport.send(encode({"do": "cancel", "job": run.number}))
@@ -150,21 +151,32 @@ class JobRunner:
 
     def close(self) -> None:
         """Ends the worker and a running job, calls nothing back, leaves no file. A later ``submit`` starts anew."""
-        run, self._run = self._run, None
+        run, waiting, self._run, self._waiting = self._run, self._waiting, None, None
         self._state = State.IDLE
         self._drop_worker(quietly=run is None)
-        self._remove(None if run is None else run.folder)
+        for one in (run, waiting):
+            self._remove(None if one is None else one.folder)
 
     def poll(self) -> None:
         """Delivers what the worker said, where no event loop does."""
         if self._transport is not None:
             self._transport.poll()
 
-    def _prepare(self, job: Job, callbacks: Callbacks) -> _Run:
+    def _begin(self, run: _Run, command: Sequence[str]) -> None:
+        """Starts or sends what was prepared."""
+        self._run = run
+        if self._transport is None:
+            self._state = State.STARTING
+            self._start(command)
+        else:
+            self._state = State.RUNNING
+            self._send_job(self._transport, run)
+
+    def _prepare(self, job: Order, callbacks: Callbacks) -> _Run:
         self._jobs += 1
         try:
             folder = Path(tempfile.mkdtemp(prefix="MedSR-", dir=self._temporary_folder))
-            needed, free = bytes_needed(job), shutil.disk_usage(folder).free
+            needed, free = job.bytes_needed(), shutil.disk_usage(folder).free
             if free < needed + _SPARE_BYTES:
                 folder.rmdir()
                 raise OutputError(
@@ -173,8 +185,8 @@ class JobRunner:
                 )
             run = _Run(self._jobs, job, callbacks, folder)
             try:
-                for index, one in enumerate(job.inputs):
-                    np.save(run.paths(index)["input"], one.volume.voxels, allow_pickle=False)
+                if not self._keeps(job):
+                    run.write()
             except OSError:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
@@ -197,29 +209,24 @@ class JobRunner:
         listener = Listener(while_current(self._on_output), while_current(self._on_log), while_current(self._on_exited))
         transport.start(command, worker_environment(), listener)
 
+    def _keeps(self, job: Order) -> bool:
+        """Whether the worker has all that a job would write."""
+        return bool(job.kept) and job.kept == self._kept
+
     def _send_job(self, transport: Transport, run: _Run) -> None:
-        inputs = [
-            {
-                "affine": one.volume.affine,
-                "modality": one.volume.modality,
-                "slice_thickness": one.volume.slice_thickness,
-                "roi": one.roi,
-                **{kind: str(path) for kind, path in run.paths(index).items()},
-            }
-            for index, one in enumerate(run.job.inputs)
-        ]
-        message = {
-            "do": "enhance",
-            "job": run.number,
-            "model": str(run.job.model),
-            "options": run.job.options.to_json(),
-            "inputs": inputs,
-        }
-        transport.send(encode(message))
+        try:
+            if not run.written and not self._keeps(run.job):  # that worker has died meanwhile
+                run.write()
+        except OSError as error:
+            self._fail(run, f"The volume could not be written ({error.strerror or error}): free some space.")
+            return
+        if not self._keeps(run.job):
+            self._kept = ""
+        transport.send(encode({**run.job.message(run.folder), "job": run.number}))
 
     def _drop_worker(self, *, quietly: bool) -> None:
         transport, self._transport = self._transport, None
-        pid, self._worker_pid = self._worker_pid, None
+        pid, self._worker_pid, self._kept = self._worker_pid, None, ""
         if transport is None:
             return
         if quietly:
@@ -258,6 +265,8 @@ class JobRunner:
             left = run.time_left.update(event.fraction)
             if self._state is State.RUNNING:
                 run.callbacks.on_progress(event.fraction, event.message, left)
+        elif isinstance(event, Part):
+            self._on_part(run, event)
         elif self._state is State.CANCELLING or isinstance(event, Cancelled):
             self._finish(run, run.callbacks.on_cancelled)
         elif isinstance(event, Done):
@@ -278,9 +287,16 @@ class JobRunner:
             self._state = State.RUNNING
             self._send_job(self._transport, run)
 
+    def _on_part(self, run: _Run, event: Part) -> None:
+        self._kept = run.job.kept
+        try:
+            run.job.take(event, run.folder)
+        except (OSError, ValueError) as error:
+            self._log.append(f"a part could not be read ({error})")
+
     def _on_done(self, run: _Run, event: Done) -> None:
         try:
-            results = self._results(run, event)
+            results = run.job.results(event, run.folder)
         except (OSError, ValueError, InputError) as error:
             self._fail(
                 run, f"The result could not be read ({error}): free space in the temporary folder and try again."
@@ -293,23 +309,9 @@ class JobRunner:
             del results  # Windows cannot remove a file that is still mapped.
             self._remove(run.folder)
 
-    def _results(self, run: _Run, event: Done) -> list[Enhanced]:
-        from MedSRLib.enhancement.result import Enhanced, FidelityReport
-
-        def read(path: Path) -> np.ndarray:
-            voxels: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-            return voxels
-
-        results = []
-        for index, (one, result) in enumerate(zip(run.job.inputs, event.results, strict=True)):
-            paths = run.paths(index)
-            volume = one.volume.with_voxels(read(paths["output"]), result.affine)
-            uncertainty = volume.with_voxels(read(paths["uncertainty"])) if result.uncertainty else None
-            results.append(Enhanced(volume, FidelityReport.from_json(result.report), uncertainty))
-        return results
-
     def _on_exited(self, code: int | None, problem: str) -> None:
         self._transport = self._worker_pid = None
+        self._kept = ""
         run = self._run
         if run is None:
             return
@@ -330,9 +332,13 @@ class JobRunner:
             self._remove(run.folder)
 
     def _rest(self) -> None:
-        """Idle before the caller is told, so that it can submit again."""
+        """Idle before the caller is told, so that it can submit again; or what waited has begun."""
         self._run = None
         self._state = State.IDLE
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._begin(waiting, self._command or worker_command())
+            return
         transport, jobs = self._transport, self._jobs
 
         def end_idle_worker() -> None:
@@ -348,21 +354,3 @@ class JobRunner:
         for one in folders:
             shutil.rmtree(one, ignore_errors=True)
         self._leftover = [one for one in folders if one.exists()]
-
-
-def bytes_needed(job: Job) -> int:
-    """About what a job's files take: its inputs, its results, and their uncertainty maps in float32.
-
-    Where the model does not fit the input, which the worker will say, only the inputs are counted.
-    """
-    total = 0
-    for one in job.inputs:
-        voxels = one.volume.voxels
-        total += voxels.nbytes
-        with contextlib.suppress(MedSRError):
-            manifest = manifest_for(str(job.model), "CPU")
-            expected = estimate(
-                one.volume.shape, voxels.dtype, manifest, "CPU", job.options, spacing=one.volume.spacing, roi=one.roi
-            )
-            total += math.prod(expected.shape) * (voxels.itemsize + (4 if job.options.uncertainty else 0))
-    return total

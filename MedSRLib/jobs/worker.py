@@ -9,6 +9,7 @@ import contextlib
 import faulthandler
 import os
 import queue
+import shutil
 import signal
 import sys
 import threading
@@ -22,7 +23,9 @@ from MedSRLib.errors import EnhancementCancelled, MedSRError, MissingPackageErro
 from MedSRLib.jobs.messages import LineBuffer, decode, encode
 
 if TYPE_CHECKING:
+    from MedSRLib.enhancement.preview import Preview
     from MedSRLib.enhancement.request import Input
+    from MedSRLib.progress import Cancelled, Progress
 
 _PROGRESS_INTERVAL = 0.1
 _BUFFER = 2**16
@@ -44,6 +47,7 @@ class Worker:
         self._jobs: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._cancelled: set[int] = set()
         self._current: Message | None = None
+        self._kept: tuple[str, Preview] | None = None
 
     def run(self) -> NoReturn:
         """Works until the parent says quit or is gone; then the whole process ends."""
@@ -65,7 +69,7 @@ class Worker:
     def _obey(self, line: str) -> None:
         message = decode(line)
         order = message.get("do")
-        if order == "enhance":
+        if order in ("enhance", "preview"):
             self._jobs.put(message)
         elif order == "cancel":
             self._cancelled.add(message.get("job", 0))
@@ -90,7 +94,8 @@ class Worker:
     def _answer(self, job: Message) -> Message:
         number = job.get("job", 0)
         try:
-            return {"event": "done", "job": number, **self._enhance(job)}
+            done = self._preview(job) if job.get("do") == "preview" else self._enhance(job)
+            return {"event": "done", "job": number, **done}
         except EnhancementCancelled:
             return {"event": "cancelled", "job": number}
         except MedSRError as error:
@@ -109,18 +114,8 @@ class Worker:
         from MedSRLib.enhancement.enhancer import enhance_all
         from MedSRLib.enhancement.request import Options
 
-        sent = -_PROGRESS_INTERVAL
-
-        def progress(fraction: float, message: str) -> None:
-            nonlocal sent
-            now = time.monotonic()
-            if now - sent >= _PROGRESS_INTERVAL or fraction >= 1:
-                sent = now
-                self._send({"event": "progress", "job": job["job"], "fraction": fraction, "message": message})
-
-        def cancelled() -> bool:
-            return job["job"] in self._cancelled
-
+        self._kept = None  # the memory is needed
+        progress, cancelled = self._tells(job["job"])
         progress(0.0, "loading the model")
         inputs = [_read(one) for one in job["inputs"]]
         options = Options.from_json(job["options"])
@@ -140,6 +135,39 @@ class Worker:
                 }
             )
         return {"results": results}
+
+    def _preview(self, job: Message) -> Message:
+        from MedSRLib.enhancement.preview import Preview
+        from MedSRLib.enhancement.request import Options
+
+        progress, cancelled = self._tells(job["job"])
+        if self._kept is None or self._kept[0] != job["kept"]:
+            self._kept = None
+            progress(0.0, "loading the model")
+            source = _read(job["input"]).volume
+            # Not mapped: the file is gone when the next job comes.
+            source = source.with_voxels(source.voxels.copy())
+            self._kept = job["kept"], Preview(source, job["model"], Options.from_json(job["options"]))
+        boxes = [tuple(box) for box in job["boxes"]]
+        parts = self._kept[1].parts(boxes, progress=progress, cancelled=cancelled)
+        for number, (box, voxels) in enumerate(parts):
+            name = f"part-{number}.npy"
+            _save(Path(job["folder"]) / name, voxels)
+            self._send({"event": "part", "job": job["job"], "box": box, "file": name})
+        return {"results": []}
+
+    def _tells(self, number: int) -> tuple[Progress, Cancelled]:
+        """Says how far a job is, not more often than anybody can read; and whether it is still wanted."""
+        sent = -_PROGRESS_INTERVAL
+
+        def progress(fraction: float, message: str) -> None:
+            nonlocal sent
+            now = time.monotonic()
+            if now - sent >= _PROGRESS_INTERVAL or fraction >= 1:
+                sent = now
+                self._send({"event": "progress", "job": number, "fraction": fraction, "message": message})
+
+        return progress, lambda: number in self._cancelled
 
 
 def _read(one: Message) -> Input:
@@ -182,6 +210,9 @@ def _save(path: Path, voxels: Any) -> None:
 
 def _discard(job: Message) -> None:
     """The files of a job whose parent is gone, and the folder that they leave empty."""
+    if job.get("do") == "preview":
+        shutil.rmtree(job["folder"], ignore_errors=True)
+        return
     for one in job["inputs"]:
         for key in ("input", "output", "uncertainty"):
             for path in (Path(one[key]), _partial(Path(one[key]))):

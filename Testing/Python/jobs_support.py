@@ -59,9 +59,9 @@ class Record:
 
     def _done(self, results: list[Any]) -> None:
         self.endings += 1
-        (enhanced,) = results
-        self.voxels = np.array(enhanced.volume.voxels)
-        self.enhanced = enhanced
+        for enhanced in results[:1]:  # a preview has none
+            self.voxels = np.array(enhanced.volume.voxels)
+            self.enhanced = enhanced
 
     def _failed(self, sentence: str, tail: str) -> None:
         self.endings += 1

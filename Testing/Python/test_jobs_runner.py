@@ -24,11 +24,12 @@ from reports import report_of
 from MedSRLib.enhancement.enhancer import enhance
 from MedSRLib.enhancement.result import Enhanced
 from MedSRLib.errors import MissingPackageError, OutputError, UsageError
+from MedSRLib.jobs import job as job_module
 from MedSRLib.jobs import runner as runner_module
 from MedSRLib.jobs import transport as transport_module
 from MedSRLib.jobs.exits import explain_exit
 from MedSRLib.jobs.job import Job
-from MedSRLib.jobs.runner import State, bytes_needed
+from MedSRLib.jobs.runner import State
 from MedSRLib.jobs.time_left import TimeLeft
 from MedSRLib.models.catalogue import Model
 from MedSRLib.volumes.files import read_volume
@@ -488,7 +489,7 @@ def test_a_write_that_breaks_off_is_told_with_its_reason(
         raise OSError("1000 requested and 16 written")  # as numpy says it, without an error number
 
     made = Bench("subprocess", tmp_path / "jobs")
-    monkeypatch.setattr(runner_module.np, "save", broken)
+    monkeypatch.setattr(job_module.np, "save", broken)
     with pytest.raises(OutputError, match="1000 requested and 16 written"):
         made.submit(job)
     assert is_empty(made.folder)
@@ -496,9 +497,9 @@ def test_a_write_that_breaks_off_is_told_with_its_reason(
 
 def test_the_space_for_results_is_counted_by_the_model(volume: Volume, models_folder: Path, tiny_model: Model) -> None:
     name = tiny_model.manifest.name
-    assert bytes_needed(job_of(volume, name)) == 5 * volume.voxels.nbytes
-    assert bytes_needed(job_of(volume, name, uncertainty=True)) == (5 + 8) * volume.voxels.nbytes
-    assert bytes_needed(job_of(volume, "gone")) == volume.voxels.nbytes
+    assert job_of(volume, name).bytes_needed() == 5 * volume.voxels.nbytes
+    assert job_of(volume, name, uncertainty=True).bytes_needed() == (5 + 8) * volume.voxels.nbytes
+    assert job_of(volume, "gone").bytes_needed() == volume.voxels.nbytes
 
 
 def test_an_idle_worker_gives_its_memory_back_and_the_next_job_gets_a_new_one(
