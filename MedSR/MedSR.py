@@ -105,10 +105,10 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self) -> None:
         """Called when the user opens the module for the first time."""
         from MedSRLib.panel.assessment import Assessment
-        from MedSRLib.panel.before_after import BeforeAfter
         from MedSRLib.panel.choosers import DeviceChooser, ModelChooser
         from MedSRLib.panel.regions import RegionTools
-        from MedSRLib.panel.trust import TrustSection
+        from MedSRLib.panel.results import ResultTools
+        from MedSRLib.panel.slice_preview import SlicePreview
 
         ScriptedLoadableModuleWidget.setup(self)
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/MedSR.ui"))
@@ -120,15 +120,14 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.models = ModelChooser(self.ui.improvementComboBox, self.ui.modelComboBox, lambda: self._parameterNode)
         self.devices = DeviceChooser(self.ui.deviceComboBox, self._checkCanApply)
         self.assessment = Assessment(self.ui, self.models, self.devices)
-        self.trust = TrustSection(self.ui)
-        self.beforeAfter = BeforeAfter(self.ui)
+        self.results = ResultTools(self.ui, self.onUndone)
+        self.preview = SlicePreview(self.ui, self.logic.backgroundJobs, self.assessment, self.results.before_after)
         self.regions = RegionTools(self.ui, lambda: self._parameterNode, self._checkCanApply)
 
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
         self.ui.enhanceButton.connect("clicked(bool)", self.onEnhanceButton)
-        self.ui.advancedCollapsibleButton.connect("contentsCollapsed(bool)", self.onAdvancedCollapsed)
 
         self.assessment.refresh()
         self.initializeParameterNode()
@@ -136,9 +135,10 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self) -> None:
         """Called when the application closes, and before the module is reloaded."""
         if self.logic is not None:
+            self.preview.stop()
             self.logic.close()
             self.devices.close()
-            self.beforeAfter.close()
+            self.results.before_after.close()
             self.regions.follow(None)
         self.removeObservers()
 
@@ -149,15 +149,16 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def exit(self) -> None:
         """Called each time the user opens a different module; what is running goes on."""
-        self.beforeAfter.stop()
+        self.preview.stop()
+        self.results.before_after.stop()
         self._stopFollowing()
 
     def onSceneStartClose(self, caller: Any, event: Any) -> None:
         """Called just before the scene is closed: the result of what is running has no place to go any more."""
+        self.preview.stop()
         self.logic.close()
         self.setParameterNode(None)
-        self.trust.forget()
-        self.beforeAfter.offer(None)
+        self.results.forget()
         self.setProcessingState(ProcessingState.Idle)
 
     def onSceneEndClose(self, caller: Any, event: Any) -> None:
@@ -209,18 +210,13 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _checkCanApply(self, caller: Any = None, event: Any = None) -> None:
         """Brings up to date what follows from the parameters: texts, choices, what can be clicked."""
-        reason = _("Open the module again")
+        reason, working = _("Open the module again"), self._state is not ProcessingState.Idle
         if self._parameterNode:
-            self.trust.show(self._parameterNode.resultVolume, working=self._state is not ProcessingState.Idle)
-            self.beforeAfter.offer(self._parameterNode.resultVolume)
+            self.results.show(self._parameterNode.resultVolume, working=working)
             self.regions.offer(self._parameterNode)
             reason = self.assessment.show(self._parameterNode)
         self.run.allow(reason)
-
-    def onAdvancedCollapsed(self, collapsed: bool) -> None:
-        """Called when the Advanced section is opened or closed; the devices' names are not known before that."""
-        if not collapsed and not self.assessment.missing:
-            self.devices.look()
+        self.preview.offer(self._parameterNode, reason, working=working)
 
     def onEnhanceButton(self, checked: bool = False) -> None:
         """Starts, or cancels what is running."""
@@ -250,25 +246,18 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         if not (self.assessment.all_frames or may_overwrite(self._parameterNode.outputVolume)):
             return
+        self.preview.stop()
         if self.assessment.missing:
             self.setProcessingState(ProcessingState.Installing, _("Installing packages"))
             self.logic.installPackages(prompt=slicer.util.mainWindow() is not None)
             self.assessment.refresh()
         self.setProcessingState(ProcessingState.Running, _("Starting"))
-        node = self._parameterNode
-        if not node:  # the scene was closed while packages were installed
+        if not self._parameterNode:  # the scene was closed while packages were installed
             self.setProcessingState(ProcessingState.Idle)
             return
-        self.logic.process(
-            self.assessment.sequence if self.assessment.all_frames else node.inputVolume,
-            None if self.assessment.all_frames else node.outputVolume,
-            self.assessment.model,
-            region=node.region,
-            modality=node.modality.value,
-            waitForCompletion=False,
-            listener=self,
-            **self.assessment.options.to_json(),
-        )
+        asked = self.assessment.request(self._parameterNode)
+        self.results.undo.begin(asked["outputVolume"])
+        self.logic.process(**asked, waitForCompletion=False, listener=self)
 
     def onProgress(self, fraction: float, message: str, secondsLeft: float | None) -> None:
         """Called while the job goes on."""
@@ -280,12 +269,20 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         self.setProcessingState(ProcessingState.Idle, _("Done: {name}").format(name=output.GetName()))
         shown = shown_volume(output)
+        self.results.undo.done(output, shown)
         if shown:
             self.assessment.learn(output.GetAttribute("MedSR.Report"))
             self.regions.outline(self._parameterNode.region)
             self._parameterNode.resultVolume = shown
-            where = self.trust.put_in_views(shown, shown.GetNodeReference("MedSR.Source"))
+            where = self.results.trust.put_in_views(shown, shown.GetNodeReference("MedSR.Source"))
             self.ui.statusLabel.text = _("Done: {name}, {where}").format(name=output.GetName(), where=where)
+
+    def onUndone(self, name: str, latest: Any) -> None:
+        """Called when a result was taken out of the scene; ``latest`` is the one before it, or None."""
+        self.results.trust.restore(slicer.mrmlScene)
+        self._parameterNode.resultVolume = latest
+        self._checkCanApply()
+        self.ui.statusLabel.text = _("Undone: {name}").format(name=name)
 
     def onError(self, sentence: str, log: str = "") -> None:
         """Called when the job has failed; the scene is as it was."""
@@ -355,7 +352,7 @@ class MedSRLogic(ScriptedLoadableModuleLogic):
 
         try:
             if not waitForCompletion:
-                self._backgroundJobs().start(inputVolume, outputVolume, model, region, modality, options, listener)
+                self.backgroundJobs().start(inputVolume, outputVolume, model, region, modality, options, listener)
                 return None
             require_packages()
             from MedSRLib.scene.process import process
@@ -367,14 +364,15 @@ class MedSRLogic(ScriptedLoadableModuleLogic):
 
     def cancel(self) -> None:
         """Cancels the job that is not waited for; its listener is told when it has ended."""
-        self._backgroundJobs().cancel()
+        self.backgroundJobs().cancel()
 
     def close(self) -> None:
         """Ends the other process, and what it was doing; nobody is told."""
         if self._jobs is not None:
             self._jobs.close()
 
-    def _backgroundJobs(self) -> Any:
+    def backgroundJobs(self) -> Any:
+        """The other process, which does one thing at a time."""
         from MedSRLib.panel.background import BackgroundJobs
 
         if self._jobs is None:

@@ -25,8 +25,8 @@ _REPORT = "MedSR.Report"
 class Assessment:
     """Keeps the panel's texts up to date with the parameters, and what follows from them for a job.
 
-    ``missing`` packages, ``model`` and ``options`` to ask for, ``sequence`` that the input shows a frame of, whether
-    ``all_frames`` of it are asked for, and the ``estimate``.
+    ``missing`` packages, ``model`` with its ``manifest`` and ``options`` to ask for, ``sequence`` that the input shows
+    a frame of, whether ``all_frames`` of it are asked for, and the ``estimate``.
 
     Args:
         ui: the panel's widgets by name.
@@ -40,16 +40,23 @@ class Assessment:
         self._devices = devices
         self._advanced = AdvancedSection(ui)
         ui.extensionsButton.connect("clicked(bool)", self.open_extensions_manager)
+        ui.advancedCollapsibleButton.connect("contentsCollapsed(bool)", self._advanced_collapsed)
         self.missing: list[str] = []
         self.model: str | None = None
         self.options = USUAL
         self.sequence: Any = None
         self.all_frames = False
         self.estimate: Estimate | None = None
+        self.manifest: Any = None
 
     def open_extensions_manager(self, checked: bool = False) -> None:
         """Opens the Extensions Manager, where the PyTorch extension is."""
         util.mainWindow().on_ViewExtensionsManagerAction_triggered()
+
+    def _advanced_collapsed(self, collapsed: bool) -> None:
+        """The devices' names are not known before that section is opened."""
+        if not collapsed and not self.missing:
+            self._devices.look()
 
     def refresh(self) -> None:
         """Looks again for models and packages; none is loaded."""
@@ -98,6 +105,21 @@ class Assessment:
         ui.estimateLabel.text = text
         return reason
 
+    def request(self, parameters: Any) -> dict[str, Any]:
+        """What to ask ``MedSRLogic.process`` for, by argument.
+
+        Args:
+            parameters: MedSRParameterNode, as ``show`` saw it last.
+        """
+        return {
+            "inputVolume": self.sequence if self.all_frames else parameters.inputVolume,
+            "outputVolume": None if self.all_frames else parameters.outputVolume,
+            "model": self.model,
+            "region": parameters.region,
+            "modality": parameters.modality.value,
+            **self.options.to_json(),
+        }
+
     def learn(self, report: str) -> None:
         """Keeps what a finished run says about the device and its speed, for the next estimate.
 
@@ -112,7 +134,7 @@ class Assessment:
     def _estimate(self, parameters: Any) -> Estimate:
         if self.model is None:
             raise MedSRError(_("No model for this is installed: choose another one, or another improvement"))
-        manifest = manifest_for(self.model, self._devices.label)
+        manifest = self.manifest = manifest_for(self.model, self._devices.label)
         self.options = self._advanced.options(
             parameters,
             manifest,

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 
 from MedSRLib.enhancement.request import Options
 from MedSRLib.jobs.job import Callbacks, Job
+from MedSRLib.jobs.preview import PreviewJob
 from MedSRLib.jobs.runner import JobRunner
 from MedSRLib.panel.qprocess import QProcessTransport
 from MedSRLib.panel.words import in_slicer
@@ -74,6 +75,18 @@ class BackgroundJobs:
             listener.onCancelled,
         )
         self._runner.submit(Job(request.inputs, model, asked), callbacks)
+
+    def preview(self, job: PreviewJob, callbacks: Callbacks) -> None:
+        """Starts enhancing parts of a volume, or lets that wait for the end of what is being cancelled.
+
+        Args:
+            job: the parts.
+            callbacks: told how it goes.
+
+        Raises:
+            MedSRError: the volume could not be written, or a job is running.
+        """
+        self._runner.submit(job, callbacks)
 
     def cancel(self) -> None:
         """Cancels what is running; the listener is told when it has ended."""

@@ -23,6 +23,7 @@ class BeforeAfter:
         self._button, self._slider = ui.flickerButton, ui.beforeAfterSlider
         self._labels = (ui.beforeLabel, ui.afterLabel)
         self._result: Any = None
+        self._preview: Any = None
         self._observed: list[tuple[Any, int]] = []
         self._timer = qt.QTimer()
         self._timer.setInterval(_FLICKER_MILLISECONDS)
@@ -37,11 +38,30 @@ class BeforeAfter:
             result: vtkMRMLScalarVolumeNode, or None.
         """
         if result is not self._result:
-            self.stop()
-            self._unlink()
-            self._slider.value = _AFTER
+            self._begin_anew()
         self._result = result
-        there = result is not None and result.GetNodeReference(_SOURCE) is not None
+        self._show_controls()
+
+    def show_preview(self, layer: Any) -> None:
+        """Fades and flickers a preview, not the result, as long as there is one.
+
+        Args:
+            layer: ``PreviewLayer``, or None when it ends.
+        """
+        self._begin_anew()
+        self._preview = layer
+        self._show_controls()
+        if layer is not None:
+            self._link(layer.source, layer.node)
+
+    def _begin_anew(self) -> None:
+        self.stop()
+        self._unlink()
+        self._slider.value = _AFTER
+
+    def _show_controls(self) -> None:
+        result = self._result
+        there = self._preview is not None or (result is not None and result.GetNodeReference(_SOURCE) is not None)
         for widget in (self._button, self._slider, *self._labels):
             widget.visible = there
 
@@ -53,7 +73,7 @@ class BeforeAfter:
         """Ends everything: the panel is closed, or the result is gone."""
         self.stop()
         self._unlink()
-        self._result = None
+        self._result = self._preview = None
 
     def _flicker(self, on: bool) -> None:
         if on:
@@ -68,6 +88,9 @@ class BeforeAfter:
     def _fade(self, value: int) -> None:
         from MedSRLib.scene.before_after import blend
 
+        if self._preview is not None:
+            self._preview.fade(value / _AFTER)
+            return
         source = None if self._result is None else self._result.GetNodeReference(_SOURCE)
         if source is None:
             self.stop()

@@ -6,11 +6,13 @@ import enum
 import time
 from typing import Any
 
+import qt
 from slicer.i18n import tr as _
 
 from MedSRLib.enhancement.estimate import duration
 
 _DOUBLE_CLICK_SECONDS = 0.5
+_SHORTCUT = "Ctrl+Shift+E"
 
 
 class ProcessingState(enum.Enum):
@@ -33,6 +35,7 @@ class RunControls:
         self.ui = ui
         self.state = ProcessingState.Idle
         self._began = 0.0
+        self.show(self.state)
 
     def just_started(self) -> bool:
         """Whether a click belongs to the one that started the run, although the button says Cancel by now."""
@@ -50,6 +53,8 @@ class RunControls:
         self.state = state
         working = state is not ProcessingState.Idle
         self.ui.enhanceButton.text = _("Cancel") if working else _("Enhance")
+        # Qt forgets a button's shortcut with its text.
+        self.ui.enhanceButton.setShortcut(qt.QKeySequence(_SHORTCUT))
         self.ui.progressBar.visible = working
         if state is not ProcessingState.Cancelling:
             self.ui.progressBar.value = 0
@@ -63,10 +68,12 @@ class RunControls:
         """
         if self.state is ProcessingState.Idle:
             self.ui.enhanceButton.enabled = not reason
-            self.ui.enhanceButton.toolTip = reason or _("Make the volume sharper; the input is not changed")
+            self.ui.enhanceButton.toolTip = reason or _(
+                "Make the volume sharper; the input is not changed (Ctrl+Shift+E)"
+            )
         else:
             self.ui.enhanceButton.enabled = self.state is ProcessingState.Running
-            self.ui.enhanceButton.toolTip = _("Stop; nothing is left behind")
+            self.ui.enhanceButton.toolTip = _("Stop; nothing is left behind (Ctrl+Shift+E)")
 
     def progress(self, fraction: float, message: str, seconds_left: float | None) -> None:
         """How far the job is.

@@ -32,7 +32,7 @@ FINGERPRINT = "MedSR.SourceSHA256"
 _UNCERTAINTY_COLOURS = "vtkMRMLColorTableNodeFileInferno.txt"
 _BUILT_IN_COLOURS = "vtkMRMLColorTableNodeWarm1"
 """Where the application has not loaded its files of colours, as slicer-core."""
-_DISPLAY = "vtkMRMLScalarVolumeDisplayNode"
+DISPLAY = "vtkMRMLScalarVolumeDisplayNode"
 
 
 def place(captured: Capture, enhanced: Enhanced) -> Any:
@@ -163,7 +163,7 @@ def show_like(node: Any, source: Any) -> None:
     display = node.GetScalarVolumeDisplayNode()
     if display is None:
         # Not CreateDefaultDisplayNodes: that goes through all voxels for a window that is thrown away.
-        display = node.GetScene().AddNewNodeByClass(_DISPLAY)
+        display = node.GetScene().AddNewNodeByClass(DISPLAY)
     with slicer.util.NodeModify(display):
         display.CopyContent(wanted)
         display.SetAutoWindowLevel(False)
@@ -185,12 +185,17 @@ def _show_uncertainty(node: Any) -> None:
 
 def describe(node: Any, captured: Capture) -> None:
     """The input's voxel value quantity and units, as entries of the node's own."""
-    for text, setter in ((captured.quantity, node.SetVoxelValueQuantity), (captured.units, node.SetVoxelValueUnits)):
-        entry = None
-        if text is not None:
-            entry = slicer.vtkCodedEntry()
-            entry.SetFromString(text)
-        setter(entry)
+    node.SetVoxelValueQuantity(coded_entry(captured.quantity))
+    node.SetVoxelValueUnits(coded_entry(captured.units))
+
+
+def coded_entry(text: str | None) -> Any:
+    """The inverse of ``entry_text``: a vtkCodedEntry, None for None."""
+    if text is None:
+        return None
+    entry = slicer.vtkCodedEntry()
+    entry.SetFromString(text)
+    return entry
 
 
 def record(node: Any, captured: Capture, report: FidelityReport) -> None:

@@ -44,7 +44,7 @@ def box_from_roi(roi_node: Any, volume: Volume, transform_node: Any) -> Box:
     if not size.min() > 0:
         raise InputError(f"the region '{name}' has no size: draw it over the part of the volume that is wanted")
     world = slicer.util.arrayFromVTKMatrix(roi_node.GetObjectToWorldMatrix())
-    local = _world_to_local(_grid(size) @ world[:3, :3].T + world[:3, 3], transform_node)
+    local = world_to_local(_grid(size) @ world[:3, :3].T + world[:3, 3], transform_node)
     to_ijk = np.linalg.inv(volume.affine)
     ijk = local @ to_ijk[:3, :3].T + to_ijk[:3, 3]
     if not np.isfinite(ijk).all():
@@ -65,8 +65,10 @@ def _grid(size: np.ndarray) -> np.ndarray:
     return np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3) * size
 
 
-def _world_to_local(points: np.ndarray, transform_node: Any) -> np.ndarray:
+def world_to_local(points: np.ndarray, transform_node: Any) -> np.ndarray:
     """World RAS millimetres, [n, 3], to those under a transform node; None is the world itself."""
+    if transform_node is None:
+        return points
     transform = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, transform_node, transform)
     return np.array([transform.TransformDoublePoint(point) for point in points.tolist()])

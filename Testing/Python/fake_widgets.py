@@ -148,20 +148,31 @@ class QLabel(QWidget):
 
 
 class QPushButton(QWidget):
+    """A button forgets its shortcut when it gets another text, as QAbstractButton does."""
+
     api = "qt.QPushButton"
     signals = ("clicked", "toggled")
-    initial: ClassVar[dict[str, Any]] = {"text": ""}
+    initial: ClassVar[dict[str, Any]] = {"checkable": False, "shortcut": ""}
+    _checked, _text = False, ""
 
-    def click(self) -> None:
-        if self.enabled:
-            self.clicked.emit(False)
+    @property
+    def text(self) -> str:
+        return self._text
 
+    @text.setter
+    def text(self, text: str) -> None:
+        if text != self._text:
+            self.__dict__["_text"] = text
+            self.shortcut = ""
 
-class QToolButton(QWidget):
-    api = "qt.QToolButton"
-    signals = ("clicked", "toggled")
-    initial: ClassVar[dict[str, Any]] = {"text": "", "checkable": False}
-    _checked = False
+    def setShortcut(self, key: Any) -> None:
+        assert isinstance(key, QKeySequence)
+        self.shortcut = key.key
+
+    def press(self, keys: str) -> None:
+        """What a user does at the keyboard."""
+        assert keys == self.shortcut, f"{self.name} does not listen to {keys}"
+        self.click()
 
     @property
     def checked(self) -> bool:
@@ -178,6 +189,10 @@ class QToolButton(QWidget):
             if self.checkable:
                 self.checked = not self.checked
             self.clicked.emit(self.checked)
+
+
+class QToolButton(QPushButton):
+    api = "qt.QToolButton"
 
 
 class QSlider(QWidget):
@@ -392,6 +407,11 @@ class QApplication:
         return None
 
 
+class QKeySequence:
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+
 class QIcon:
     def __init__(self, path: str) -> None:
         assert Path(path).is_file()
@@ -480,7 +500,7 @@ def fill_module(module: Any, prefix: str, *more: type) -> None:
 
 def _check_doubles() -> None:
     """A double that defines a public name its real class lacks is an error of this file."""
-    helpers = {"api", "signals", "initial", "emit", "choose", "path", "exec_", "isWidgetType"}
+    helpers = {"api", "signals", "initial", "emit", "choose", "press", "path", "exec_", "isWidgetType"}
     for cls in [value for value in globals().values() if isinstance(value, type)]:
         real = next((name for name in classes() if name.rpartition(".")[2] == cls.__name__), None)
         if real is not None:

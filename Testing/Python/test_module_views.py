@@ -16,7 +16,7 @@ from fake_layout import LayoutManager
 from jobs_support import wait_until
 from module_fixtures import settle
 from reports import report_of
-from scene_fixtures import STRAIGHT, blob, enhance_node
+from scene_fixtures import STRAIGHT, blob, enhance_node, node_ids
 
 
 @pytest.fixture
@@ -236,7 +236,7 @@ def test_what_the_user_laid_over_the_image_stays(
 
 def test_flickering_shows_both_in_turn_and_ends_with_the_result(panel: Any, manager: LayoutManager) -> None:
     finish(panel)
-    panel.beforeAfter._timer.setInterval(20)
+    panel.results.before_after._timer.setInterval(20)
     red, seen = manager.sliceWidget("Red").mrmlSliceCompositeNode(), []
     panel.ui.flickerButton.click()
 
@@ -309,3 +309,82 @@ def test_leaving_the_module_ends_flickering(panel: Any) -> None:
     panel.exit()
     assert not panel.ui.flickerButton.checked
     settle(panel)
+
+
+def run(panel: Any, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
+    """A click on Enhance whose run ends at once."""
+    monkeypatch.setattr(
+        panel.logic,
+        "process",
+        lambda **asked: panel.onDone(enhance_node(asked["inputVolume"], asked["outputVolume"], **options)),
+    )
+    panel.ui.enhanceButton.press("Ctrl+Shift+E")
+    return panel._parameterNode.resultVolume
+
+
+def test_undo_takes_the_latest_results_out_of_the_scene_one_by_one(
+    panel: Any, manager: LayoutManager, scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, before = panel._parameterNode.inputVolume, node_ids(scene)
+    assert not panel.ui.undoButton.visible
+    first = run(panel, monkeypatch)
+    after_first = node_ids(scene)
+    second = run(panel, monkeypatch, uncertainty=True)
+    assert panel.ui.undoButton.visible
+    panel.ui.compareButton.click()
+    panel.ui.undoButton.press("Ctrl+Shift+U")
+    assert panel.ui.statusLabel.text == "Undone: T1 MedSR x2_1"
+    assert scene.GetFirstNodeByName("T1 MedSR x2_1") is None
+    assert {name for name in node_ids(scene) - after_first if "Volume" in name and "Display" not in name} == set()
+    assert panel._parameterNode.resultVolume is first
+    assert panel.ui.verdictLabel.visible
+    assert shown(manager, "Red") == source.GetID()
+    panel.ui.undoButton.press("Ctrl+Shift+U")
+    assert {name for name in node_ids(scene) - before if "Volume" in name} == set()
+    assert panel._parameterNode.resultVolume is None
+    assert not panel.ui.undoButton.visible
+    assert not panel.ui.verdictLabel.visible
+    assert not panel.ui.flickerButton.visible
+    assert panel._parameterNode.inputVolume is source
+    assert second.GetScene() is None
+
+
+def test_undo_gives_back_what_was_written_over(
+    panel: Any, add_volume: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import slicer
+
+    target = add_volume(np.full((3, 4, 5), 9, np.int16), name="target")
+    panel.ui.outputSelector.setCurrentNode(target)
+    fake_widgets.ANSWERS.append(fake_widgets.QMessageBox.Ok)
+    assert run(panel, monkeypatch) is target
+    assert target.GetImageData().GetDimensions() == (52, 60, 12)
+    panel.ui.undoButton.click()
+    assert (slicer.util.arrayFromVolume(target) == 9).all()
+    assert target.GetAttribute("MedSR.Report") is None
+
+
+def test_undo_is_not_offered_for_what_is_gone_or_in_mid_run(
+    panel: Any, scene: Any, module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = run(panel, monkeypatch)
+    panel.setProcessingState(module.ProcessingState.Running, "enhancing")
+    assert not panel.ui.undoButton.enabled
+    panel.setProcessingState(module.ProcessingState.Idle)
+    assert panel.ui.undoButton.enabled
+    scene.RemoveNode(result)
+    panel._checkCanApply()
+    assert not panel.ui.undoButton.visible
+
+
+def test_a_failed_run_leaves_nothing_to_take_back(panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panel.logic, "process", lambda **asked: panel.onError("it is too flat"))
+    panel.ui.enhanceButton.click()
+    assert not panel.ui.undoButton.visible
+
+
+def test_enhance_keeps_its_key_when_its_text_changes(panel: Any, module: Any) -> None:
+    for state in (module.ProcessingState.Running, module.ProcessingState.Idle):
+        panel.setProcessingState(state)
+        assert panel.ui.enhanceButton.shortcut == "Ctrl+Shift+E"
+        assert "Ctrl+Shift+E" in panel.ui.enhanceButton.toolTip

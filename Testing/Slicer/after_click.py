@@ -13,7 +13,6 @@ import json
 import os
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,37 +20,10 @@ import numpy as np
 import qt
 import slicer
 import vtk
-from clicking import SLICE_VIEWS, composite, enhance, looks, panel, screenshot, settle, shown
+from clicking import BOX, SLICE_VIEWS, composite, enhance, looks, panel, picture, rest, screenshot, settle, show, shown
 from steps import bounds, region_in, run, same, sample, say, wait_until
 
 COMPARE_VIEWS = ("MedSRInput", "MedSROutput", "MedSRAdded")
-BOX = (45, 45, 6)
-
-
-def show(volume: Any) -> None:
-    """A volume in the ordinary slice views, whole."""
-    slicer.util.setSliceViewerLayers(background=volume, foreground=None, fit=True)
-    slicer.app.processEvents()
-
-
-def rest(seconds: float) -> None:
-    """Lets the event loop run, for whatever Slicer does late."""
-    end = time.monotonic() + seconds
-    wait_until(lambda: time.monotonic() > end, "time has passed")
-
-
-def picture(name: str) -> np.ndarray:
-    """The pixels of a slice view, [rows, columns, 3]."""
-    window = slicer.app.layoutManager().sliceWidget(name).sliceView().renderWindow()
-    window.Render()
-    grabber = vtk.vtkWindowToImageFilter()
-    grabber.SetInput(window)
-    grabber.ReadFrontBufferOff()
-    grabber.Update()
-    image = grabber.GetOutput()
-    width, height, _ = image.GetDimensions()
-    scalars = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
-    return scalars.reshape(height, width, -1)[..., :3]
 
 
 def report_of(node: Any) -> dict[str, Any]:
@@ -166,7 +138,7 @@ def the_verdict_stands_beside_done_and_trust_does_not_widen_the_window() -> None
     notes = report_of(widget._parameterNode.resultVolume)["notes"]
     assert any("taken for MR" in note for note in notes)
     before = slicer.util.mainWindow().width
-    widget.trust.on_details()
+    widget.results.trust.on_details()
     widget.ui.advancedCollapsibleButton.collapsed = False
     rest(0.3)
     assert not widget.ui.trustCollapsibleButton.collapsed
@@ -261,7 +233,7 @@ def the_worker_starts_without_pythonpath_and_rests() -> None:
     assert '"ready"' in ran.stdout, ran.stderr
     widget, source = panel(), sample()
     widget.logic.close()
-    runner = widget.logic._backgroundJobs()._runner
+    runner = widget.logic.backgroundJobs()._runner
     runner._idle_seconds = 1.0
     try:
         enhance(widget, source, region_in(source, BOX))

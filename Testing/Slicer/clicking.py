@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import slicer
+import vtk
 from steps import wait_until
 
 SLICE_VIEWS = ("Red", "Green", "Yellow")
+BOX = (45, 45, 6)
+"""Millimetres of a small region."""
 
 
 def panel() -> Any:
@@ -60,3 +65,29 @@ def screenshot(name: str) -> None:
         slicer.app.processEvents()
         slicer.util.forceRenderAllViews()
         assert slicer.util.mainWindow().grab().save(str(folder / f"{name}.png"))
+
+
+def show(volume: Any) -> None:
+    """A volume in the ordinary slice views, whole."""
+    slicer.util.setSliceViewerLayers(background=volume, foreground=None, fit=True)
+    slicer.app.processEvents()
+
+
+def rest(seconds: float) -> None:
+    """Lets the event loop run, for whatever Slicer does late."""
+    end = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > end, "time has passed")
+
+
+def picture(name: str) -> np.ndarray:
+    """The pixels of a slice view, [rows, columns, 3]."""
+    window = slicer.app.layoutManager().sliceWidget(name).sliceView().renderWindow()
+    window.Render()
+    grabber = vtk.vtkWindowToImageFilter()
+    grabber.SetInput(window)
+    grabber.ReadFrontBufferOff()
+    grabber.Update()
+    image = grabber.GetOutput()
+    width, height, _ = image.GetDimensions()
+    scalars = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
+    return scalars.reshape(height, width, -1)[..., :3]

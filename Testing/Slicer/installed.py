@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SCRIPTS = {"headless.py": ["--no-main-window"], "panel.py": [], "after_click.py": []}
+SCRIPTS = {"headless.py": ["--no-main-window"], "panel.py": [], "after_click.py": [], "preview.py": []}
 
 
 def main() -> int:

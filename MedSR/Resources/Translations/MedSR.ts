@@ -64,6 +64,14 @@
             <translation type="unfinished" />
         </message>
         <message>
+            <source>Preview one slice</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Preview</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
             <source>Progress</source>
             <translation type="unfinished" />
         </message>
@@ -101,6 +109,18 @@
         </message>
         <message>
             <source>after</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Take the latest result and what belongs to it out of the scene, and show what was shown before (Ctrl+Shift+U).</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Undo the latest enhancement</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Undo</source>
             <translation type="unfinished" />
         </message>
         <message>
@@ -364,6 +384,10 @@
             <translation type="unfinished" />
         </message>
         <message>
+            <source>Undone: {name}</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
             <source>Cancelled: nothing was changed</source>
             <translation type="unfinished" />
         </message>
@@ -546,15 +570,50 @@
             <translation type="unfinished" />
         </message>
         <message>
-            <source>Make the volume sharper; the input is not changed</source>
+            <source>Make the volume sharper; the input is not changed (Ctrl+Shift+E)</source>
             <translation type="unfinished" />
         </message>
         <message>
-            <source>Stop; nothing is left behind</source>
+            <source>Stop; nothing is left behind (Ctrl+Shift+E)</source>
             <translation type="unfinished" />
         </message>
         <message>
             <source>{what}, about {time} left</source>
+            <translation type="unfinished" />
+        </message>
+    </context>
+    <context>
+        <name>panel.slice_preview</name>
+        <message>
+            <source>This model needs the whole stack of slices for every pixel: there is no preview of one slice</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>The first Enhance installs what is needed; after that there is a preview</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Show what the view of the slices will look like, before the volume is computed: fade with the slider below (Ctrl+Shift+P)</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>There is no preview.</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Preview: {what}</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Preview: the view looks beside the volume</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Preview: {n} of {all} tiles</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Preview in {view}: fade with the slider, scroll to see other slices</source>
             <translation type="unfinished" />
         </message>
     </context>
@@ -598,6 +657,13 @@
         </message>
         <message>
             <source>Uncertainty</source>
+            <translation type="unfinished" />
+        </message>
+    </context>
+    <context>
+        <name>panel.undoing</name>
+        <message>
+            <source>The result could not be taken back.</source>
             <translation type="unfinished" />
         </message>
     </context>
