@@ -718,19 +718,11 @@
             <translation type="unfinished" />
         </message>
         <message>
-            <source>Slice thickness</source>
-            <translation type="unfinished" />
-        </message>
-        <message>
-            <source>from DICOM</source>
-            <translation type="unfinished" />
-        </message>
-        <message>
-            <source>assumed, not known</source>
-            <translation type="unfinished" />
-        </message>
-        <message>
             <source>Disagreement with the input</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>What was taken off</source>
             <translation type="unfinished" />
         </message>
         <message>
