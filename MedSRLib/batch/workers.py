@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from MedSRLib.batch.plan import Settings, Task
 from MedSRLib.batch.staging import staging_folder
 from MedSRLib.batch.study import process_study
+from MedSRLib.process import prepare_process
 
 if TYPE_CHECKING:
     from MedSRLib.progress import Cancelled, Progress
@@ -125,6 +126,7 @@ _share: Synchronized[float]
 
 def _prepare_worker(stop: Event, threads: int, share: Synchronized[float]) -> None:
     """Runs once in a new worker process."""
+    prepare_process()
     import torch
 
     global _stop, _share

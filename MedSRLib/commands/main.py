@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from MedSRLib import __version__
 from MedSRLib.commands.streams import make_streams_safe
 from MedSRLib.errors import EnhancementCancelled, MedSRError, OutOfMemoryError, OutputError
+from MedSRLib.process import prepare_process
 
 COMMANDS = {
     "enhance": "turn one volume into a sharper one",
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = next((word for word in argv if word in COMMANDS), None)
     try:
         arguments = build_parser(chosen).parse_args(argv)
+        prepare_process()
         command = importlib.import_module(f"MedSRLib.commands.{arguments.command}")
         code: int = command.run(arguments)
         sys.stdout.flush()

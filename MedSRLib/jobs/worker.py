@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from MedSRLib import __version__
 from MedSRLib.errors import EnhancementCancelled, MedSRError, MissingPackageError, OutOfMemoryError, OutputError
 from MedSRLib.jobs.messages import LineBuffer, decode, encode
+from MedSRLib.process import prepare_process
 
 if TYPE_CHECKING:
     from MedSRLib.enhancement.preview import Preview
@@ -241,6 +242,7 @@ def main() -> NoReturn:
     if hasattr(os, "setsid"):
         with contextlib.suppress(PermissionError):
             os.setsid()
+    prepare_process()
     Worker(source, sink).run()
 
 

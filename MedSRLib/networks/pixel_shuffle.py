@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 def pixel_shuffle(x: Tensor, factors: Sequence[int]) -> Tensor:
@@ -31,6 +32,8 @@ def pixel_shuffle(x: Tensor, factors: Sequence[int]) -> Tensor:
         raise ValueError(
             f"{channels} channels cannot be shuffled by {tuple(factors)}: give a multiple of their product"
         )
+    if dims == 2 and factors[0] == factors[1]:  # torch's own keeps channels last, and is faster for it
+        return functional.pixel_shuffle(x, factors[0])
     x = x.reshape(batch, channels // math.prod(factors), *factors, *size)
     order = [0, 1]
     for axis in range(dims):

@@ -43,6 +43,7 @@ def test_unshuffling_undoes_shuffling(case: tuple[Tensor, list[int]]) -> None:
 @pytest.mark.parametrize("factor", [1, 2, 3, 4])
 def test_pixel_shuffle_of_equal_factors_is_torchs(factor: int) -> None:
     x = torch.rand(2, 3 * factor**2, 5, 7)
+    assert torch.equal(pixel_shuffle(x[:, :, None], (1, factor, factor))[:, :, 0], functional.pixel_shuffle(x, factor))
     assert torch.equal(pixel_shuffle(x, (factor, factor)), functional.pixel_shuffle(x, factor))
     high = torch.rand(2, 3, 5 * factor, 7 * factor)
     assert torch.equal(pixel_unshuffle(high, (factor, factor)), functional.pixel_unshuffle(high, factor))
