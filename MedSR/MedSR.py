@@ -139,7 +139,7 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.logic.close()
             self.devices.close()
             self.results.before_after.close()
-            self.regions.follow(None)
+            self.setParameterNode(None)
         self.removeObservers()
 
     def enter(self) -> None:

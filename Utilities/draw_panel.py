@@ -27,7 +27,7 @@ from PySide6.QtUiTools import QUiLoader
 from PySide6.QtWidgets import QApplication, QComboBox, QDoubleSpinBox, QFrame, QHBoxLayout, QSlider, QWidget
 
 SAMPLE = ROOT / "Resources" / "SampleData" / "mr_t1_head_1.5mm.nrrd"
-WIDTH, HEADER = 360, 24
+WIDTH, HEADER = 340, 24
 
 
 class CollapsibleButton(QFrame):
@@ -139,8 +139,9 @@ def main() -> int:
             widget.setText(text)
     for name in ("progressBar", "packagesLabel", "extensionsButton", "allFramesCheckBox"):
         panel.findChild(QWidget, name).hide()
-    panel.findChild(QWidget, "verdictLabel").show()
-    for name in ("enhanceButton", "compareButton"):
+    for name in ("verdictLabel", "undoButton"):
+        panel.findChild(QWidget, name).show()
+    for name in ("enhanceButton", "previewButton", "compareButton"):
         panel.findChild(QWidget, name).setEnabled(True)
     panel.setFixedWidth(WIDTH)
     panel.show()

@@ -64,6 +64,8 @@ class SlicePreview:
         self._timer.setInterval(_SETTLE_MILLISECONDS)
         self._timer.connect("timeout()", self._update)
         ui.previewButton.connect("toggled(bool)", self._toggled)
+        for other in (ui.compareButton, ui.restoreButton, ui.undoButton):  # before these look at the views
+            other.connect("pressed()", self.stop)
 
     @property
     def is_on(self) -> bool:
@@ -147,7 +149,7 @@ class SlicePreview:
     def _begin_anew(self, *_: Any) -> None:
         """Other voxels, another model or other options: nothing of what was computed is right any more."""
         self._forget()
-        self._layer.show([], self._parts)
+        self._layer.fade(0.0)
         self._timer.start()
 
     def _forget(self) -> None:

@@ -38,7 +38,7 @@ class PreviewLayer:
         self.view, self._composite, self._source, self._volume = view, composite, source, volume
         self.factors = tuple(factors)
         self._before = capture_view(view, composite)
-        self._box: VoxelBox | None = None
+        self._box: VoxelBox = 0, 0, 0, 0, 0, 0
         scene = self._scene = source.GetScene()
         above = scene.GetNodeByID(composite.GetForegroundVolumeID() or "")
         if above is not None and composite.GetForegroundOpacity() > 0 and not _is_of(above, source):
@@ -56,6 +56,7 @@ class PreviewLayer:
             display.SetAutoWindowLevel(False)
             display.SetAutoThreshold(False)
             display.SetInputImageDataConnection(self.node.GetImageDataConnection())
+        self.show([], {})
         with slicer.util.NodeModify(composite):
             composite.SetBackgroundVolumeID(source.GetID())
             composite.SetForegroundVolumeID(self.node.GetID())
@@ -83,10 +84,7 @@ class PreviewLayer:
             boxes: of the tiles.
             parts: voxels of those that are there, [k, j, i].
         """
-        if not boxes:
-            self._box = None
-            self.node.SetAndObserveImageData(None)
-            return
+        boxes = boxes or [(0, 1, 0, 1, 0, 1)]  # a view that has a volume without voxels complains
         starts, stops = np.array(boxes)[:, ::2].min(axis=0), np.array(boxes)[:, 1::2].max(axis=0)
         (i0, i1), (j0, j1), (k0, k1) = np.stack([starts, stops], axis=1).tolist()
         self._box = i0, i1, j0, j1, k0, k1
@@ -103,8 +101,6 @@ class PreviewLayer:
 
     def put(self, box: VoxelBox, voxels: np.ndarray) -> None:
         """Shows a tile that has come since, where it belongs to what is shown."""
-        if self._box is None:
-            return
         inside = all(a <= b for a, b in zip(self._box[::2], box[::2], strict=True))
         if inside and all(a >= b for a, b in zip(self._box[1::2], box[1::2], strict=True)):
             self._write(box, voxels)
@@ -129,7 +125,6 @@ class PreviewLayer:
                 scene.RemoveNode(node)
 
     def _write(self, box: VoxelBox, voxels: np.ndarray) -> None:
-        assert self._box is not None
         place = []
         for axis in (2, 1, 0):
             first, factor = self._box[2 * axis], self.factors[axis]

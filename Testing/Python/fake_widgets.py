@@ -151,7 +151,7 @@ class QPushButton(QWidget):
     """A button forgets its shortcut when it gets another text, as QAbstractButton does."""
 
     api = "qt.QPushButton"
-    signals = ("clicked", "toggled")
+    signals = ("pressed", "clicked", "toggled")
     initial: ClassVar[dict[str, Any]] = {"checkable": False, "shortcut": ""}
     _checked, _text = False, ""
 
@@ -186,6 +186,7 @@ class QPushButton(QWidget):
 
     def click(self) -> None:
         if self.enabled:
+            self.pressed.emit()
             if self.checkable:
                 self.checked = not self.checked
             self.clicked.emit(self.checked)

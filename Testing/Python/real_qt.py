@@ -19,7 +19,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "Utilities")]
 from draw_panel import CollapsibleButton, Loader
 from PySide6.QtCore import QFile, QPoint
 from PySide6.QtGui import QColor, QPalette
-from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QScrollArea, QWidget
+from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QPushButton, QScrollArea, QWidget
 
 DOCK = (340, 570)
 """Pixels of the module panel in a fresh window of Slicer."""
@@ -42,7 +42,7 @@ def main() -> None:
         box.addItems(texts.pop(box.objectName(), [LONG]))
     for name, text in texts.items():
         find(name).setText(text)
-    for name in ("progressBar", "verdictLabel"):
+    for name in ("progressBar", "verdictLabel", "undoButton"):
         find(name).setVisible(True)
     for name in ("packagesLabel", "extensionsButton", "allFramesCheckBox"):
         find(name).setVisible(False)
@@ -89,9 +89,21 @@ def main() -> None:
                 "order": order,
                 "unnamed": unnamed,
                 "contrast": contrasts(panel),
+                "keys": {
+                    name: find(name).shortcut().toString() for name in ("previewButton", "flickerButton", "undoButton")
+                },
+                "forgotten": forgotten_key(),
             }
         )
     )
+
+
+def forgotten_key() -> str:
+    """The shortcut of a button whose text was changed, which the doubles hold to be none."""
+    button = QPushButton("Enhance")
+    button.setShortcut("Ctrl+Shift+E")
+    button.setText("Cancel")
+    return button.shortcut().toString()
 
 
 def minimum_width(widget: QWidget) -> int:

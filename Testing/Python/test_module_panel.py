@@ -537,6 +537,25 @@ print([m for m in ("torch", "monai", "skimage", "scipy", "SimpleITK", "pydicom")
     assert float(seconds) < 2.0  # 0.2 s where nothing else runs
 
 
+def test_reloading_in_mid_run_ends_the_job_and_leaves_the_old_widgets_alone(
+    panel: Any, worker: Callable[[str], None], open_panel: Callable[[], Any]
+) -> None:
+    """Slicer cleans the old widget up without leaving the module, hides its children, and sets a new one up."""
+    worker(UNTIL_CANCELLED)
+    panel.ui.enhanceButton.click()
+    wait_until(lambda: panel.ui.progressBar.value == 25, fake_qt.pump)
+    panel.cleanup()
+    new = open_panel()
+    new.ui.consistencyCheckBox.checked = False
+    assert panel.ui.consistencyCheckBox.checked
+    worker(AT_ONCE)
+    new.ui.enhanceButton.click()
+    settle(new)
+    assert fake_widgets.BOXES == []
+    assert new._parameterNode.resultVolume.GetName() == "T1 MedSR x2"
+    assert panel.ui.statusLabel.text != new.ui.statusLabel.text
+
+
 def test_reloading_takes_the_library_along(panel: Any, module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     def library() -> list[str]:
         return [name for name in sys.modules if name.partition(".")[0] == "MedSRLib"]

@@ -346,6 +346,21 @@ def test_over_a_result_the_input_is_previewed_and_the_result_comes_back(
     assert panel.ui.beforeAfterSlider.visible  # of the result again
 
 
+@pytest.mark.parametrize("button", ["compareButton", "restoreButton", "undoButton"])
+def test_other_looks_at_the_result_end_the_preview_first(
+    panel: Any, jobs: Jobs, manager: LayoutManager, monkeypatch: pytest.MonkeyPatch, button: str
+) -> None:
+    source = panel._parameterNode.inputVolume
+    monkeypatch.setattr(panel.logic, "process", lambda **asked: panel.onDone(enhance_node(source)))
+    panel.ui.enhanceButton.click()
+    panel.ui.previewButton.click()
+    getattr(panel.ui, button).click()
+    assert fake_widgets.BOXES == []
+    assert not panel.ui.previewButton.checked
+    assert panel.preview._layer is None
+    assert composite(manager).GetForegroundVolumeID() is None
+
+
 def test_too_much_is_let_go_of_oldest_first(
     panel: Any, jobs: Jobs, manager: LayoutManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,9 @@ def test_it_fits_the_dock_and_is_usable(measured: dict[str, Any]) -> None:
     wanted = [
         "inputSelector",
         "enhanceButton",
+        "previewButton",
+        "flickerButton",
+        "undoButton",
         "compareButton",
         "modelComboBox",
         "regionSelector",
@@ -74,4 +77,7 @@ def test_it_fits_the_dock_and_is_usable(measured: dict[str, Any]) -> None:
     ]
     assert sorted(wanted, key=order.index) == wanted
     assert measured["unnamed"] == []
+    keys = {"previewButton": "Ctrl+Shift+P", "flickerButton": "Ctrl+Shift+B", "undoButton": "Ctrl+Shift+U"}
+    assert measured["keys"] == keys
+    assert measured["forgotten"] == ""
     assert measured["contrast"] == []
