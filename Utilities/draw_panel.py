@@ -24,7 +24,16 @@ sys.path.insert(0, str(ROOT))
 from PySide6.QtCore import Property, QFile, QPointF, Qt
 from PySide6.QtGui import QPainter, QPolygonF
 from PySide6.QtUiTools import QUiLoader
-from PySide6.QtWidgets import QApplication, QComboBox, QDoubleSpinBox, QFrame, QHBoxLayout, QSlider, QWidget
+from PySide6.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QDoubleSpinBox,
+    QFrame,
+    QHBoxLayout,
+    QSlider,
+    QToolButton,
+    QWidget,
+)
 
 SAMPLE = ROOT / "Resources" / "SampleData" / "mr_t1_head_1.5mm.nrrd"
 WIDTH, HEADER = 340, 24
@@ -66,11 +75,26 @@ class SliderWidget(QWidget):
         layout.addWidget(number)
 
 
+class PathLineEdit(QWidget):
+    """ctkPathLineEdit: a line and a button that browses."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        line, browse = QComboBox(), QToolButton()
+        line.setEditable(True)
+        browse.setText("...")
+        layout.addWidget(line, 1)
+        layout.addWidget(browse)
+
+
 STAND_INS: dict[str, type[QWidget]] = {
     "qMRMLWidget": QWidget,
     "qMRMLNodeComboBox": QComboBox,
     "ctkComboBox": QComboBox,
     "ctkCollapsibleButton": CollapsibleButton,
+    "ctkPathLineEdit": PathLineEdit,
     "ctkSliderWidget": SliderWidget,
 }
 

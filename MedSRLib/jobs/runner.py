@@ -76,6 +76,7 @@ class JobRunner:
         self._idle_seconds = idle_seconds
         self._state = State.IDLE
         self._transport: Transport | None = None
+        self._started: Sequence[str] = ()
         self._worker_pid: int | None = None
         self._run: _Run | None = None
         self._waiting: _Run | None = None
@@ -120,6 +121,8 @@ class JobRunner:
             raise UsageError("an enhancement is running: wait for it or cancel it first")
         command = self._command or worker_command()
         self.poll()  # A worker that has died since is to be replaced, not written to.
+        if self._state is State.IDLE and command != self._started:  # another interpreter was named
+            self._drop_worker(quietly=True)
         self._remove()
         run = self._prepare(job, callbacks)
         if self._state is State.CANCELLING:
@@ -199,6 +202,7 @@ class JobRunner:
 
     def _start(self, command: Sequence[str]) -> None:
         transport = self._transport = self._make_transport()
+        self._started = command
         self._lines, self._log_lines = LineBuffer(), LineBuffer()
         self._unread.clear()
         self._log.clear()

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 from MedSRLib.errors import MissingPackageError
+from MedSRLib.jobs.interpreter import named_interpreter
 
-PYTHON_VARIABLE = "MEDSR_PYTHON"
-"""Environment variable with the path of an interpreter that has MedSR's packages, in the place of the own one."""
 _NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)
 
 
@@ -80,16 +79,16 @@ def kill_tree(pid: int) -> None:
 
 
 def python_executable() -> str:
-    """The interpreter that has MedSR's packages: in Slicer its launcher PythonSlicer.
-
-    ``MEDSR_PYTHON`` names another one, as for Slicer on an Intel Mac, whose own Python gets no torch beyond 2.2.
+    """The interpreter that has MedSR's packages: the one that is named, else in Slicer its launcher PythonSlicer.
 
     Raises:
         MissingPackageError: there is none.
     """
-    if named := os.environ.get(PYTHON_VARIABLE):
+    if named := named_interpreter():
         if shutil.which(named) is None:
-            raise MissingPackageError(f"{PYTHON_VARIABLE} names {named}, which cannot be started: correct or unset it")
+            raise MissingPackageError(
+                f"{named} cannot be started as Python 3.11 or later: name another interpreter, or none"
+            )
         return named
     if Path(sys.executable or "").name.lower().startswith("python"):
         return sys.executable
@@ -114,9 +113,12 @@ def command_of(module: str) -> list[str]:
 
 
 def worker_environment() -> dict[str, str]:
-    """Variables of the worker: this very MedSRLib, UTF-8 whatever the locale, nothing from the current folder."""
+    """Variables of the worker: this very MedSRLib, UTF-8 whatever the locale, nothing from the current folder.
+
+    An interpreter that was named has its own packages: those of this program would not fit it.
+    """
     here = str(Path(__file__).resolve().parents[2])
-    inherited = os.environ.get("PYTHONPATH")
+    inherited = "" if named_interpreter() else os.environ.get("PYTHONPATH")
     return {
         "PYTHONPATH": here if not inherited else os.pathsep.join((here, inherited)),
         "PYTHONUTF8": "1",

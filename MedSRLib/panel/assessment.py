@@ -12,9 +12,11 @@ from MedSRLib.enhancement.estimate import Estimate, remember_speed
 from MedSRLib.enhancement.request import USUAL
 from MedSRLib.enhancement.result import FidelityReport
 from MedSRLib.errors import MedSRError
+from MedSRLib.jobs.interpreter import named_interpreter
 from MedSRLib.models.installed import manifest_for
 from MedSRLib.panel.advanced import AdvancedSection
 from MedSRLib.panel.choosers import DeviceChooser, ModelChooser
+from MedSRLib.panel.interpreter import InterpreterChooser, interpreter_problem
 from MedSRLib.panel.packages import missing_packages, needs_extension
 from MedSRLib.panel.preview import preview
 from MedSRLib.scene.browsing import sequence_of
@@ -41,6 +43,8 @@ class Assessment:
         self._advanced = AdvancedSection(ui)
         ui.extensionsButton.connect("clicked(bool)", self.open_extensions_manager)
         ui.advancedCollapsibleButton.connect("contentsCollapsed(bool)", self._advanced_collapsed)
+        self._interpreter = InterpreterChooser(ui.pythonPathLineEdit, self._interpreter_changed)
+        self._problem = ""
         self.missing: list[str] = []
         self.model: str | None = None
         self.options = USUAL
@@ -61,7 +65,12 @@ class Assessment:
     def refresh(self) -> None:
         """Looks again for models and packages; none is loaded."""
         self._models.refresh()
-        self.missing = missing_packages()
+        self._problem = interpreter_problem()
+        self.missing = [] if named_interpreter() else missing_packages()
+
+    def _interpreter_changed(self) -> None:
+        self.refresh()
+        self._devices.look_again()
 
     def show(self, parameters: Any) -> str:
         """Shows what follows from the parameters.
@@ -99,6 +108,8 @@ class Assessment:
         if blocked:
             self.estimate = None
             reason = _("PyTorch is missing: install the PyTorch extension from the Extensions Manager, and start again")
+        if self._problem:
+            self.estimate, reason = None, self._problem
         text = reason if self.estimate is None else self.estimate.line()
         if self.estimate is not None and self.all_frames:
             text = _("{n} frames of {each}").format(n=self.sequence.GetNumberOfDataNodes(), each=text)

@@ -149,6 +149,12 @@ class DeviceChooser:
         except MissingPackageError as error:
             self._box.toolTip = str(error)
 
+    def look_again(self) -> None:
+        """Another Python, which may see other devices, does the work from now on."""
+        self.close()
+        self._query = None
+        self._on_changed()
+
     def close(self) -> None:
         """Ends a question that is not answered yet."""
         if self._query is not None:

@@ -61,7 +61,7 @@ def missing_packages(path: Path | None = None) -> list[str]:
         path: requirements file; None for MedSR's own.
     """
     wanted = [TORCH, *read_requirements(path or requirements_file())]
-    return [one for one in wanted if importlib.util.find_spec(_import_name(one)) is None]
+    return [one for one in wanted if importlib.util.find_spec(import_name(one)) is None]
 
 
 def require_packages() -> None:
@@ -198,7 +198,8 @@ def _distribution(requirement: str) -> str:
     return re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
 
 
-def _import_name(requirement: str) -> str:
+def import_name(requirement: str) -> str:
+    """The module that a requirement brings."""
     return _IMPORT_NAMES.get(_distribution(requirement), _distribution(requirement))
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from MedSRLib.jobs.interpreter import named_interpreter
 from MedSRLib.jobs.transport import Listener, kill_tree
 
 _WAIT_MILLISECONDS = 2000
@@ -24,10 +25,13 @@ class QProcessTransport:
     def start(self, command: Sequence[str], environment: Mapping[str, str], listener: Listener) -> None:
         """Starts the process."""
         import qt
+        import slicer
 
         self._listener = listener
         self._process = process = qt.QProcess()
-        variables = qt.QProcessEnvironment.systemEnvironment()
+        # Another Python would stumble over the PYTHONHOME and the libraries of Slicer's.
+        own = qt.QProcessEnvironment.systemEnvironment
+        variables = slicer.app.startupEnvironment() if named_interpreter() else own()
         for name, value in environment.items():
             variables.insert(name, value)
         process.setProcessEnvironment(variables)

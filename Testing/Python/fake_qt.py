@@ -64,6 +64,15 @@ class QProcessEnvironment(_Checked):
     def insert(self, name: str, value: str) -> None:
         self._variables[name] = value
 
+    def remove(self, name: str) -> None:
+        self._variables.pop(name, None)
+
+    def keys(self) -> list[str]:
+        return list(self._variables)
+
+    def value(self, name: str) -> str:
+        return self._variables[name]
+
 
 class QTimer(_Checked):
     def __init__(self) -> None:

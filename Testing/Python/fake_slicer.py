@@ -62,6 +62,12 @@ class Application:
     def layoutManager(self) -> Any:
         return self.layout_manager
 
+    def startupEnvironment(self) -> Any:
+        """Without what Slicer's launcher has set for its own Python."""
+        environment = fake_qt.QProcessEnvironment.systemEnvironment()
+        environment.remove("PYTHONHOME")
+        return environment
+
 
 assert {name for name in vars(Application) if not name.startswith("_")} <= members("slicer.app")
 

@@ -319,6 +319,23 @@ class QDoubleSpinBox(ctkSliderWidget):
     api = "qt.QDoubleSpinBox"
 
 
+class ctkPathLineEdit(QWidget):
+    api = "ctk.ctkPathLineEdit"
+    signals = ("currentPathChanged",)
+    initial: ClassVar[dict[str, Any]] = {"filters": ""}
+    _path = ""
+
+    @property
+    def currentPath(self) -> str:
+        return self._path
+
+    @currentPath.setter
+    def currentPath(self, path: str) -> None:
+        if path != self._path:
+            self.__dict__["_path"] = path
+            self.currentPathChanged.emit(path)
+
+
 class ctkCollapsibleButton(QWidget):
     api = "ctk.ctkCollapsibleButton"
     signals = ("contentsCollapsed",)

@@ -176,6 +176,18 @@
             <translation type="unfinished" />
         </message>
         <message>
+            <source>Python:</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Empty for Slicer's own Python. Another one that has MedSR's packages can do the work, as on an Intel Mac. Kept for this computer, not in the scene.</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Python that does the work, empty for Slicer's own</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
             <source>Modality:</source>
             <translation type="unfinished" />
         </message>
@@ -519,6 +531,13 @@
         </message>
         <message>
             <source>Twice the voxels in all three directions, for small structures in 3D.</source>
+            <translation type="unfinished" />
+        </message>
+    </context>
+    <context>
+        <name>panel.interpreter</name>
+        <message>
+            <source>The Python that is named under Advanced lacks packages: run "{python}" -m pip install {names}</source>
             <translation type="unfinished" />
         </message>
     </context>
