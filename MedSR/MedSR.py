@@ -28,6 +28,7 @@ if not (_HOME / "MedSRLib").is_dir():
 
 from MedSRLib.panel.about import acknowledgement_text, help_text  # noqa: E402
 from MedSRLib.panel.advanced import PointSpreadKind  # noqa: E402
+from MedSRLib.panel.fusion_logic import FusionLogic  # noqa: E402
 from MedSRLib.panel.improvement import Improvement  # noqa: E402
 from MedSRLib.panel.modality import Modality  # noqa: E402
 from MedSRLib.panel.run_controls import ProcessingState, RunControls  # noqa: E402
@@ -72,6 +73,7 @@ class MedSRParameterNode:
     pointSpreadWidth - that width, in voxels of the input
     factor - slices made of each slice, for isotropic models; 1 as many as make voxels isotropic
     region - the box to enhance; none for the whole volume
+    sliceMotion - where series are fused, follow the motion of every slice
     resultVolume - the latest result, which the Trust section is about
     """
 
@@ -89,6 +91,7 @@ class MedSRParameterNode:
     pointSpreadWidth: Annotated[float, WithinRange(0.3, 3)] = 1.0
     factor: Annotated[float, WithinRange(1, 8)] = 1.0
     region: vtkMRMLMarkupsROINode
+    sliceMotion: bool = False
     resultVolume: vtkMRMLScalarVolumeNode
 
 
@@ -137,7 +140,7 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.logic is not None:
             self.preview.stop()
             self.logic.close()
-            self.devices.close()
+            self.assessment.close()
             self.results.before_after.close()
             self.setParameterNode(None)
         self.removeObservers()
@@ -257,7 +260,7 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         asked = self.assessment.request(self._parameterNode)
         self.results.undo.begin(asked["outputVolume"])
-        self.logic.process(**asked, waitForCompletion=False, listener=self)
+        self.assessment.start_of(self.logic)(**asked, waitForCompletion=False, listener=self)
 
     def onProgress(self, fraction: float, message: str, secondsLeft: float | None) -> None:
         """Called while the job goes on."""
@@ -294,8 +297,8 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setProcessingState(ProcessingState.Idle, _("Cancelled: nothing was changed"))
 
 
-class MedSRLogic(ScriptedLoadableModuleLogic):
-    """Enhances volumes and sequences, with or without a panel."""
+class MedSRLogic(ScriptedLoadableModuleLogic, FusionLogic):
+    """Enhances volumes and sequences, and fuses series, with or without a panel."""
 
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
@@ -340,8 +343,7 @@ class MedSRLogic(ScriptedLoadableModuleLogic):
         :param waitForCompletion: compute here and return the result. If false, compute in another process and return
             None at once; Slicer's event loop then tells the listener
         :param listener: a JobListener (while not waiting)
-        :param options: of MedSRLib.Options, by name: device, precision, fidelity, consistency, uncertainty,
-            point_spread, factor, ...; an uncertainty map is what the result refers to as "MedSR.Uncertainty"
+        :param options: of MedSRLib.Options, by name; an uncertainty map is the result's reference "MedSR.Uncertainty"
         :return: the new node, of the input's kind; an output volume that was given is returned itself
         :raises ValueError: input, output, region, model or an option cannot be used; says what to do
         :raises MedSRError: packages are missing, or memory ran out; says what to do

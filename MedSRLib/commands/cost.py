@@ -43,4 +43,4 @@ def keep_cost(expected: Estimate | None, report: FidelityReport) -> None:
         report: of the same enhancement.
     """
     if expected is not None:
-        remember_speed(expected, report)
+        remember_speed(expected, report.device, report.seconds)

@@ -20,7 +20,6 @@ import numpy as np
 from MedSRLib.enhancement.extent import extent_of, region_of
 from MedSRLib.enhancement.request import USUAL, Options
 from MedSRLib.enhancement.restorations import RESTORATIONS
-from MedSRLib.enhancement.result import FidelityReport
 from MedSRLib.enhancement.turning import K, shape_turned_back, slice_axis, turned, turned_roi
 from MedSRLib.errors import OutputError
 from MedSRLib.models.manifest import Manifest
@@ -145,17 +144,18 @@ def time_for(work: float, device_name: str) -> tuple[float | None, str]:
     return None if rate is None else work / rate, basis
 
 
-def remember_speed(estimated: Estimate, report: FidelityReport) -> None:
+def remember_speed(estimated: Estimate, device: str, seconds: float) -> None:
     """Keeps what a finished run says about the device's speed, for the next estimate.
 
     Args:
         estimated: what was estimated for the run.
-        report: of the run.
+        device: that it ran on, as a report names it.
+        seconds: that it took.
     """
-    if report.seconds < _FEWEST_SECONDS:
+    if seconds < _FEWEST_SECONDS:
         return
-    key, speeds = _key(report.device), _speeds()
-    speeds[key] = [*speeds.get(key, []), estimated.multiplications / report.seconds][-_RUNS:]
+    key, speeds = _key(device), _speeds()
+    speeds[key] = [*speeds.get(key, []), estimated.multiplications / seconds][-_RUNS:]
     with suppress(OutputError):  # An estimate is not worth an error.
         write_atomically(_speed_file(), json.dumps(speeds, indent=2).encode())
 

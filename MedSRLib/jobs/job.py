@@ -41,7 +41,7 @@ class Order(Protocol):
     def take(self, part: Part, folder: Path) -> None:
         """Takes a part that is there already; raises OSError or ValueError where it cannot be read."""
 
-    def results(self, done: Done, folder: Path) -> list[Enhanced]:
+    def results(self, done: Done, folder: Path) -> list[Any]:
         """What the caller is given in the end; raises OSError, ValueError or InputError where it cannot be read."""
 
 
@@ -122,7 +122,7 @@ class Callbacks:
     """
 
     on_progress: Callable[[float, str, float | None], None]
-    on_done: Callable[[list[Enhanced]], None]
+    on_done: Callable[[list[Any]], None]
     on_error: Callable[[str, str], None]
     on_cancelled: Callable[[], None]
 

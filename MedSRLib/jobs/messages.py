@@ -4,6 +4,8 @@ To the worker: ``{"do": "enhance", "job": n, "model": ..., "options": {...}, "in
 "modality": ..., "slice_thickness": ..., "roi": ..., "output": path, "uncertainty": path}, ...]}``,
 ``{"do": "preview", "job": n, "kept": name, "model": ..., "options": {...}, "input": {as above, without outputs, where
 the worker does not hold it under that name yet}, "boxes": [...], "folder": path}``,
+``{"do": "fuse", "job": n, "model": ..., "options": {...}, "names": [...], "inputs": [{as above, with
+"frame_of_reference", without its outputs}, ...], "folder": path}``,
 ``{"do": "cancel", "job": n}``, ``{"do": "quit"}``. From the worker: ``{"event": "ready", "pid": ...}``, and for a job
 ``{"event": "progress", "job": n, "fraction": ..., "message": ...}`` and for a preview
 ``{"event": "part", "job": n, "box": [...], "file": name in the folder}`` until one of

@@ -70,7 +70,7 @@ class Worker:
     def _obey(self, line: str) -> None:
         message = decode(line)
         order = message.get("do")
-        if order in ("enhance", "preview"):
+        if order in ("enhance", "preview", "fuse"):
             self._jobs.put(message)
         elif order == "cancel":
             self._cancelled.add(message.get("job", 0))
@@ -95,8 +95,8 @@ class Worker:
     def _answer(self, job: Message) -> Message:
         number = job.get("job", 0)
         try:
-            done = self._preview(job) if job.get("do") == "preview" else self._enhance(job)
-            return {"event": "done", "job": number, **done}
+            work = {"preview": self._preview, "fuse": self._fuse}.get(job.get("do", ""), self._enhance)
+            return {"event": "done", "job": number, **work(job)}
         except EnhancementCancelled:
             return {"event": "cancelled", "job": number}
         except MedSRError as error:
@@ -157,6 +157,17 @@ class Worker:
             self._send({"event": "part", "job": job["job"], "box": box, "file": name})
         return {"results": []}
 
+    def _fuse(self, job: Message) -> Message:
+        from MedSRLib.jobs.fusion import FILES, fuse_message
+
+        self._kept = None  # the memory is needed
+        progress, cancelled = self._tells(job["job"])
+        progress(0.0, "loading")
+        fused = fuse_message(job, progress=progress, cancelled=cancelled)
+        for name, volume in zip(FILES, (fused.volume, fused.coverage), strict=True):
+            _save(Path(job["folder"]) / name, volume.voxels)
+        return {"results": [{"affine": fused.volume.affine, "uncertainty": False, "report": fused.report}]}
+
     def _tells(self, number: int) -> tuple[Progress, Cancelled]:
         """Says how far a job is, not more often than anybody can read; and whether it is still wanted."""
         sent = -_PROGRESS_INTERVAL
@@ -211,7 +222,7 @@ def _save(path: Path, voxels: Any) -> None:
 
 def _discard(job: Message) -> None:
     """The files of a job whose parent is gone, and the folder that they leave empty."""
-    if job.get("do") == "preview":
+    if job.get("do") in ("preview", "fuse"):
         shutil.rmtree(job["folder"], ignore_errors=True)
         return
     for one in job["inputs"]:

@@ -13,6 +13,12 @@ from MedSRLib.acquisition.operator import PointSpread
 from MedSRLib.enhancement.request import Options
 from MedSRLib.models.manifest import Manifest
 
+_ALWAYS = ("consistencyCheckBox", "pointSpreadComboBox", "regionSelector")
+_SOMETIMES = (
+    "fidelitySlider", "noiseReductionSlider", "factorSpinBox", "uncertaintyCheckBox", "pointSpreadWidthSpinBox"
+)  # fmt: skip
+"""Controls of an enhancement, those that are enabled for every model and the others."""
+
 
 class PointSpreadKind(enum.Enum):
     """What the user knows of the point spread. Scenes hold the names: do not rename."""
@@ -87,6 +93,18 @@ class AdvancedSection:
         )
         self.ui.pointSpreadWidthSpinBox.enabled = parameters.pointSpread is PointSpreadKind.Width
         return Options(**asked)
+
+    def allow(self, *, fusing: bool) -> None:
+        """Disables what has no meaning where series are fused; call it after ``options``.
+
+        Args:
+            fusing: whether they are.
+        """
+        for name in _ALWAYS:
+            getattr(self.ui, name).enabled = not fusing
+        if fusing:
+            for name in _SOMETIMES:
+                getattr(self.ui, name).enabled = False
 
 
 def slicer_name(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from slicer import util
@@ -10,12 +11,12 @@ from slicer.i18n import tr as _
 
 from MedSRLib.enhancement.estimate import Estimate, remember_speed
 from MedSRLib.enhancement.request import USUAL
-from MedSRLib.enhancement.result import FidelityReport
 from MedSRLib.errors import MedSRError
 from MedSRLib.jobs.interpreter import named_interpreter
 from MedSRLib.models.installed import manifest_for
 from MedSRLib.panel.advanced import AdvancedSection
 from MedSRLib.panel.choosers import DeviceChooser, ModelChooser
+from MedSRLib.panel.fusion import SeriesList
 from MedSRLib.panel.interpreter import InterpreterChooser, interpreter_problem
 from MedSRLib.panel.packages import missing_packages, needs_extension
 from MedSRLib.panel.preview import preview
@@ -27,8 +28,8 @@ _REPORT = "MedSR.Report"
 class Assessment:
     """Keeps the panel's texts up to date with the parameters, and what follows from them for a job.
 
-    ``missing`` packages, ``model`` with its ``manifest`` and ``options`` to ask for, ``sequence`` that the input shows
-    a frame of, whether ``all_frames`` of it are asked for, and the ``estimate``.
+    ``missing`` packages, ``model`` (with its ``manifest``) and ``options`` to ask for, ``sequence`` that the input
+    shows a frame of, whether ``all_frames`` of it are asked for, whether ``fusing`` the ``series``, the ``estimate``.
 
     Args:
         ui: the panel's widgets by name.
@@ -41,6 +42,7 @@ class Assessment:
         self._models = models
         self._devices = devices
         self._advanced = AdvancedSection(ui)
+        self.series = SeriesList(ui)
         ui.extensionsButton.connect("clicked(bool)", self.open_extensions_manager)
         ui.advancedCollapsibleButton.connect("contentsCollapsed(bool)", self._advanced_collapsed)
         self._interpreter = InterpreterChooser(ui.pythonPathLineEdit, self._interpreter_changed)
@@ -49,7 +51,7 @@ class Assessment:
         self.model: str | None = None
         self.options = USUAL
         self.sequence: Any = None
-        self.all_frames = False
+        self.all_frames = self.fusing = False
         self.estimate: Estimate | None = None
         self.manifest: Any = None
 
@@ -61,6 +63,11 @@ class Assessment:
         """The devices' names are not known before that section is opened."""
         if not collapsed and not self.missing:
             self._devices.look()
+
+    def close(self) -> None:
+        """Follows nothing any more."""
+        self._devices.close()
+        self.series.close()
 
     def refresh(self) -> None:
         """Looks again for models and packages; none is loaded."""
@@ -87,8 +94,9 @@ class Assessment:
         if volume is not None and volume.GetAttribute(_REPORT):
             ui.explanationLabel.text += " " + _("The input is a result of MedSR: estimates would be taken for a scan.")
         self.sequence = None if volume is None else sequence_of(volume)
-        ui.allFramesCheckBox.visible = self.sequence is not None
-        self.all_frames = self.sequence is not None and parameters.allFrames
+        self.fusing = self.series.show(parameters)
+        ui.allFramesCheckBox.visible = self.sequence is not None and not self.fusing
+        self.all_frames = self.sequence is not None and parameters.allFrames and not self.fusing
         ui.outputSelector.enabled = not self.all_frames
         ui.outputSelector.toolTip = (
             _("All frames of a sequence go into a new sequence.")
@@ -117,11 +125,13 @@ class Assessment:
         return reason
 
     def request(self, parameters: Any) -> dict[str, Any]:
-        """What to ask ``MedSRLogic.process`` for, by argument.
+        """What to ask ``MedSRLogic.process``, or ``MedSRLogic.fuse``, for, by argument.
 
         Args:
             parameters: MedSRParameterNode, as ``show`` saw it last.
         """
+        if self.fusing:
+            return self.series.request(parameters, self.model)
         return {
             "inputVolume": self.sequence if self.all_frames else parameters.inputVolume,
             "outputVolume": None if self.all_frames else parameters.outputVolume,
@@ -131,16 +141,21 @@ class Assessment:
             **self.options.to_json(),
         }
 
+    def start_of(self, logic: Any) -> Callable[..., None]:
+        """The method of a MedSRLogic that takes what ``request`` gives."""
+        start: Callable[..., None] = logic.fuse if self.fusing else logic.process
+        return start
+
     def learn(self, report: str) -> None:
         """Keeps what a finished run says about the device and its speed, for the next estimate.
 
         Args:
             report: of a result, as its attribute holds it.
         """
-        told = FidelityReport.from_json(json.loads(report))
-        self._devices.keep_used(told.device)
+        told = json.loads(report)
+        self._devices.keep_used(told["device"])
         if self.estimate is not None:
-            remember_speed(self.estimate, told)
+            remember_speed(self.estimate, told["device"], told["seconds"])
 
     def _estimate(self, parameters: Any) -> Estimate:
         if self.model is None:
@@ -152,6 +167,9 @@ class Assessment:
             device=self._devices.name,
             all_frames=self.all_frames,
         )
+        self._advanced.allow(fusing=self.fusing)
+        if self.fusing:
+            return self.series.estimate(parameters, manifest, self._devices.name, self._devices.label)
         one = preview(
             parameters.inputVolume,
             None if self.all_frames else parameters.outputVolume,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from MedSRLib.enhancement.request import Options
+from MedSRLib.fusion.request import FusionOptions
 from MedSRLib.jobs.job import Callbacks, Job
 from MedSRLib.jobs.preview import PreviewJob
 from MedSRLib.jobs.runner import JobRunner
@@ -68,13 +69,34 @@ class BackgroundJobs:
 
         asked = Options.from_json(options)
         request = request_of(input_node, output_node, asked, roi_node=roi_node, modality=modality)
-        callbacks = Callbacks(
-            listener.onProgress,
-            lambda results: _finish(lambda: request.place(results), listener),
-            lambda sentence, log: listener.onError(in_slicer(sentence), log),
-            listener.onCancelled,
-        )
-        self._runner.submit(Job(request.inputs, model, asked), callbacks)
+        self._runner.submit(Job(request.inputs, model, asked), _callbacks(request.place, listener))
+
+    def fuse(
+        self,
+        nodes: Sequence[Any],
+        output_node: Any,
+        model: str,
+        modality: str | None,
+        options: Mapping[str, Any],
+        listener: JobListener,
+    ) -> None:
+        """Starts fusing series.
+
+        Args:
+            nodes: vtkMRMLScalarVolumeNode, two or more.
+            output_node, model, modality, listener: as for ``start``.
+            options: of ``FusionOptions``, by name.
+
+        Raises:
+            MedSRError: an input or the output cannot be used, or a job is running.
+        """
+        from MedSRLib.jobs.fusion import FusionJob
+        from MedSRLib.scene.fusion import fusion_request_of
+
+        asked = FusionOptions.from_json(options)
+        request = fusion_request_of(nodes, output_node, asked, modality=modality)
+        job = FusionJob(request.volumes, tuple(request.names), model, asked)
+        self._runner.submit(job, _callbacks(lambda results: request.place(results[0]), listener))
 
     def preview(self, job: PreviewJob, callbacks: Callbacks) -> None:
         """Starts enhancing parts of a volume, or lets that wait for the end of what is being cancelled.
@@ -105,6 +127,16 @@ def _temporary_folder() -> Path | None:
     folder = Path(chosen)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _callbacks(place: Callable[[list[Any]], Any], listener: JobListener) -> Callbacks:
+    """What the runner tells, for a listener; ``place`` puts results into the scene."""
+    return Callbacks(
+        listener.onProgress,
+        lambda results: _finish(lambda: place(results), listener),
+        lambda sentence, log: listener.onError(in_slicer(sentence), log),
+        listener.onCancelled,
+    )
 
 
 def _finish(place: Callable[[], Any], listener: JobListener) -> None:

@@ -72,7 +72,7 @@ class ModelChooser:
         Returns:
             What to ask ``enhance`` for; None when that is not installed.
         """
-        fitting = self._installed.for_task(*improvement.value)
+        fitting = self._installed.for_task(*improvement.models)
         there = model == AUTO or model in [m.name for m in fitting]
         if self._shown != (improvement, model):
             self._shown = (improvement, model)
@@ -91,7 +91,7 @@ class ModelChooser:
         return self._automatic(improvement) if model == AUTO else model
 
     def _automatic(self, improvement: Improvement) -> str | None:
-        return self._installed.automatic(self._installed.for_task(*improvement.value))
+        return self._installed.automatic(self._installed.for_task(*improvement.models))
 
 
 class DeviceChooser:

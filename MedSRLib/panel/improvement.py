@@ -14,6 +14,12 @@ class Improvement(enum.Enum):
     SharperX4 = ("inplane", (4, 4, 1))
     Isotropic = ("through-plane", None)
     Volumetric = ("volumetric", (2, 2, 2))
+    FuseSeries = ("fusion", None)
+
+    @property
+    def models(self) -> tuple[str, tuple[int, int, int] | None]:
+        """Task and factors of the models that are offered: a fusion fills its gaps with an isotropic one."""
+        return Improvement.Isotropic.value if self is Improvement.FuseSeries else self.value
 
     def label(self) -> str:
         """What the panel's list says. Slicer looks for a method of this name."""
@@ -26,6 +32,8 @@ class Improvement(enum.Enum):
                 text = _("Isotropic from thick slices")
             case Improvement.Volumetric:
                 text = _("Volumetric x2")
+            case Improvement.FuseSeries:
+                text = _("Fuse series")
         return str(text)
 
     def explanation(self) -> str:
@@ -39,4 +47,6 @@ class Improvement(enum.Enum):
                 text = _("New slices between the slices, until voxels are as thin as they are wide.")
             case Improvement.Volumetric:
                 text = _("Twice the voxels in all three directions, for small structures in 3D.")
+            case Improvement.FuseSeries:
+                text = _("Thick axial, sagittal and coronal series of one contrast become one isotropic volume.")
         return str(text)

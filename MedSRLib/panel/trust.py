@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 
 from MedSRLib.enhancement.result import FidelityReport
 from MedSRLib.errors import InputError, MedSRError
+from MedSRLib.panel.fusion_verdict import fusion_table, fusion_verdict_html, is_fusion
 from MedSRLib.panel.verdict import report_table, verdict_html
 from MedSRLib.scene.browsing import sequence_of
 
@@ -69,8 +70,9 @@ class TrustSection:
         report, problem = _read(text)
         ui = self.ui
         ui.verdictLabel.visible = report is not None and not working
-        ui.verdictLabel.text = "" if report is None else verdict_html(result.GetName(), report)
-        ui.reportLabel.text = report_table(report) if report is not None else problem or _("No result yet.")
+        line, table = (fusion_verdict_html, fusion_table) if is_fusion(report) else (verdict_html, report_table)
+        ui.verdictLabel.text = "" if report is None else line(result.GetName(), report)
+        ui.reportLabel.text = table(report) if report is not None else problem or _("No result yet.")
         ui.compareButton.enabled = bool(text) and result.GetNodeReference(_SOURCE) is not None
         ui.restoreButton.enabled = self._views_before is not None
 
@@ -129,12 +131,28 @@ class TrustSection:
         source = self._result.GetNodeReference(_SOURCE)
         if source is None:
             raise MedSRError("the input is not in the scene any more: there is nothing to compare with")
+        others = [self._result.GetNthNodeReference(_SOURCE, n) for n in range(1, 3)]
+        if any(others):  # of several series no single one tells what was added
+            self._compare_series([source, *filter(None, others)])
+            return
         added = difference_node(source, self._result)
         if self._views_before is None:
             self._views_before = capture_views(source.GetScene())
         spread = self._result.GetNodeReference(_UNCERTAINTY)
         names = compare(source, self._result, added, spread, settle=_settle)
         _annotate(names, [_("Input"), _("MedSR result"), _("Added detail"), _("Uncertainty")])
+        self.show(self._result)
+
+    def _compare_series(self, sources: Sequence[Any]) -> None:
+        """Shows the first series, the result and the other series side by side."""
+        from MedSRLib.scene.comparison import compare
+        from MedSRLib.scene.views import capture_views
+
+        first, *others = sources
+        if self._views_before is None:
+            self._views_before = capture_views(first.GetScene())
+        names = compare(first, self._result, *others, settle=_settle, letters="IR23")
+        _annotate(names, [first.GetName(), _("MedSR result"), *(other.GetName() for other in others)])
         self.show(self._result)
 
     def restore(self, scene: Any) -> None:
@@ -166,12 +184,13 @@ def _report_of(result: Any) -> str | None:
     return whole or result.GetAttribute(_REPORT)
 
 
-def _read(text: str | None) -> tuple[FidelityReport | None, str]:
+def _read(text: str | None) -> tuple[Any, str]:
     """A result's attribute as a report, or why it cannot be read: another version of MedSR may have written it."""
     if not text:
         return None, ""
     try:
-        return FidelityReport.from_json(json.loads(text)), ""
+        content = json.loads(text)
+        return content if is_fusion(content) else FidelityReport.from_json(content), ""
     except (InputError, ValueError) as error:
         return None, html.escape(str(error))
 

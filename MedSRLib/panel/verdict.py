@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from MedSRLib.enhancement.result import FidelityReport
 
-_LINK = "#2f86d6"
+LINK = "#2f86d6"
 """Readable on light and dark ground; not every dark style has a colour of its own for links."""
 _AGREES, _DISAGREES = 1.0, 3.0
 """Percent of the intensity range, about the noise of a usual scan and three times as much."""
@@ -58,7 +58,7 @@ def verdict_html(name: str, report: FidelityReport) -> str:
     details = _("Details")
     return (
         f"{dot}&nbsp;<b>{html.escape(name)}</b> {html.escape(verdict_line(report))}. "
-        f'<a href="details" style="color:{_LINK}">{html.escape(details)}</a>'
+        f'<a href="details" style="color:{LINK}">{html.escape(details)}</a>'
     )
 
 

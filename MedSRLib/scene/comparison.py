@@ -20,7 +20,7 @@ from MedSRLib.scene.views import (
     slice_views,
 )
 
-_LABELS = {"MedSRInput": "I", "MedSROutput": "R", "MedSRAdded": "A", "MedSRUncertainty": "U"}
+_LETTERS = "IRAU"
 """One letter each: the bar of a narrow view shows no more beside its buttons."""
 _COLOURS = {"MedSRInput": "#6EB04B", "MedSROutput": "#F34A33", "MedSRAdded": "#EDD54C", "MedSRUncertainty": "#7F6FB0"}
 _GROUP = 7042
@@ -32,7 +32,13 @@ _SAME_PLACE = 1e-3
 
 
 def compare(
-    source: Any, output: Any, difference: Any, uncertainty: Any = None, *, settle: Callable[[], Any] = lambda: None
+    source: Any,
+    output: Any,
+    difference: Any,
+    uncertainty: Any = None,
+    *,
+    settle: Callable[[], Any] = lambda: None,
+    letters: str = _LETTERS,
 ) -> list[str]:
     """Opens the views, looking where the input or the result was looked at, and seeing all that was seen there.
 
@@ -43,6 +49,7 @@ def compare(
         source, output, difference: vtkMRMLScalarVolumeNode of one scene.
         uncertainty: likewise, or None for none.
         settle: lets the application's event loop run once.
+        letters: of the views, in the order of the arguments.
 
     Returns:
         Names of the views, in the order of the arguments.
@@ -58,15 +65,15 @@ def compare(
     names = list(COMPARE_VIEWS[: len(volumes)])
     model = _model_view(scene, {source.GetID(), output.GetID()})
     arrangement = COMPARE_LAYOUTS[uncertainty is not None]
-    layout.AddLayoutDescription(arrangement, _description(names))
+    layout.AddLayoutDescription(arrangement, _description(names, letters))
     layout.SetViewArrangement(arrangement)
     views = {view.GetLayoutName(): (view, composite) for view, composite in slice_views(scene)}
     if not set(names) <= set(views):
         raise UsageError("the compare views could not be opened: open Slicer with its main window")
-    for name, volume in zip(names, volumes, strict=True):
+    for name, volume, letter in zip(names, volumes, letters, strict=False):
         view, composite = views[name]
         view.SetViewGroup(_GROUP)
-        view.SetLayoutLabel(_LABELS[name])
+        view.SetLayoutLabel(letter)
         with slicer.util.NodeModify(composite):
             composite.SetLinkedControl(False)  # linked views hand on whatever moves one of them
             # A volume that is loaded meanwhile goes to the other views.
@@ -105,15 +112,15 @@ def _looks(view: Any, wanted: SliceView) -> bool:
     return bool(same) and min(across - wanted.field_of_view[0], up - wanted.field_of_view[1]) > -_SAME_PLACE
 
 
-def _description(names: list[str]) -> str:
+def _description(names: list[str], letters: str) -> str:
     """Slicer's XML of a layout: three columns, or two rows of two."""
     views = [
         f'<item><view class="vtkMRMLSliceNode" singletontag="{name}">'
         '<property name="orientation" action="default">Axial</property>'
-        f'<property name="viewlabel" action="default">{_LABELS[name]}</property>'
+        f'<property name="viewlabel" action="default">{letter}</property>'
         f'<property name="viewcolor" action="default">{_COLOURS[name]}</property>'
         "</view></item>"
-        for name in names
+        for name, letter in zip(names, letters, strict=False)
     ]
     if len(views) < 4:
         return f'<layout type="horizontal" split="true">{"".join(views)}</layout>'

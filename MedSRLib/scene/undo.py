@@ -104,7 +104,11 @@ class _Former:
         self._name, self._affine, self._image = node.GetName(), affine_of(node), node.GetImageData()
         self._attributes = {name: node.GetAttribute(name) for name in node.GetAttributeNames() or ()}
         self._transform, self._storage = node.GetTransformNodeID(), node.GetStorageNode()
-        self._references = {role: node.GetNodeReferenceID(role) for role in _ROLES}
+        self._references = [
+            (role, node.GetNthNodeReferenceID(role, n))
+            for role in _ROLES
+            for n in range(node.GetNumberOfNodeReferences(role))
+        ]
         self._entries = entry_text(node.GetVoxelValueQuantity()), entry_text(node.GetVoxelValueUnits())
         shown = node.GetScalarVolumeDisplayNode()
         self._display = None
@@ -130,8 +134,11 @@ class _Former:
             node.SetVoxelValueQuantity(coded_entry(self._entries[0]))
             node.SetVoxelValueUnits(coded_entry(self._entries[1]))
             node.SetAndObserveTransformNodeID(_there(scene, self._transform))
-            for role, node_id in self._references.items():
-                node.SetNodeReferenceID(role, _there(scene, node_id))
+            for role in _ROLES:
+                node.RemoveNodeReferenceIDs(role)
+            for role, node_id in self._references:
+                if _there(scene, node_id) is not None:
+                    node.AddNodeReferenceID(role, node_id)
         if self._storage is not None:
             if not scene.IsNodePresent(self._storage):
                 scene.AddNode(self._storage)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from fusion_fixtures import AXIAL, SAGITTAL, Blobs, stack
+from fusion_fixtures import AXIAL, SAGITTAL, Blobs, stack, write_dicom_stack
 
 from MedSRLib.commands.main import main
 from MedSRLib.volumes.files import read_volume, write_volume
@@ -115,6 +115,65 @@ def test_a_4d_series_is_bad_input(series: list[Path], tmp_path: Path, capsys: py
     path = tmp_path / "dynamic.nii.gz"
     sitk.WriteImage(sitk.GetImageFromArray(frames, isVector=False), str(path))
     fails(capsys, [series[0], path, tmp_path / "o.nrrd"], 3, "dynamic.nii.gz", "3")
+
+
+@pytest.fixture(scope="module")
+def dicom(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """An axial and a sagittal series of one study and frame of reference."""
+    folder = tmp_path_factory.mktemp("dicom")
+    volumes = [stack(Blobs(), directions, side=SIDE, dtype=np.int16) for directions in (AXIAL, SAGITTAL)]
+    return [
+        write_dicom_stack(folder / name, volume, series=f"1.2.{n}", description=f"T2 {name}")
+        for n, (name, volume) in enumerate(zip(("ax", "sag"), volumes, strict=True))
+    ]
+
+
+def test_dicom_series_are_fused(dicom: list[Path], tmp_path: Path) -> None:
+    output = tmp_path / "fused.nii.gz"
+    words = ["--no-generator", "--spacing", "2", "--no-registration"]
+    assert main(["fuse", *map(str, dicom), str(output), *words]) == 0
+    assert read_volume(output).spacing == pytest.approx((2.0, 2.0, 2.0))
+
+
+def test_series_of_two_frames_of_reference_need_registration(
+    dicom: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = stack(Blobs(), SAGITTAL, side=SIDE, dtype=np.int16)
+    folder = write_dicom_stack(
+        tmp_path / "later", other, series="1.2.9", description="T2 sag", FrameOfReferenceUID="1.2.77"
+    )
+    output = tmp_path / "o.nrrd"
+    assert main(["fuse", str(dicom[0]), str(folder), str(output), "--no-generator", "--no-registration"]) == 3
+    assert "later has another frame of reference than ax" in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_slices_with_gaps_between_them_are_bad_input(
+    dicom: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = stack(Blobs(), SAGITTAL, side=SIDE, dtype=np.int16)
+    gaps = write_dicom_stack(tmp_path / "gaps", other, series="1.2.9", description="T2 sag", SliceThickness=1.5)
+    fails(capsys, [dicom[0], gaps, tmp_path / "o.nrrd"], 3, "gaps has gaps", "1.5 mm thick")
+
+
+def test_different_contrasts_are_bad_input(
+    dicom: list[Path], series: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ct = tmp_path / "ct.nrrd"
+    volume = stack(Blobs(), SAGITTAL, side=SIDE)
+    write_volume(volume.with_voxels(volume.voxels.astype(np.int16) - 1000), ct)
+    fails(capsys, [dicom[0], ct, tmp_path / "o.nrrd"], 3, "different contrasts", "ct.nrrd (CT)")
+
+
+def test_nothing_stays_of_outputs_of_which_one_cannot_be_written(
+    series: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The coverage map's folder is not there: said before any work."""
+    output = tmp_path / "o.nrrd"
+    words = ["--no-generator", "--spacing", "2", "--coverage", str(tmp_path / "none" / "coverage.nrrd")]
+    assert main(["fuse", *map(str, series), str(output), *words]) != 0
+    assert "none" in capsys.readouterr().err
+    assert not output.exists()
 
 
 def test_a_missing_file_is_bad_input(series: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

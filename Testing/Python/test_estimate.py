@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import make_tiny_model
-from reports import report_of
 
 from MedSRLib.enhancement.enhancer import enhance
 from MedSRLib.enhancement.estimate import (
@@ -117,13 +116,13 @@ def test_the_time_is_guessed_measured_or_unknown_and_says_which() -> None:
     first = estimate((10, 256, 256), np.int16, manifest(), "CPU")
     assert first.basis == GUESSED
     assert first.seconds is not None
-    remember_speed(first, report_of(device="CPU", seconds=3 * first.seconds))
+    remember_speed(first, "CPU", 3 * first.seconds)
     second = estimate((20, 256, 256), np.int16, manifest(), "CPU")
     assert second.basis == MEASURED.format(n="run")
     assert second.seconds == pytest.approx(6 * first.seconds)
     gpu = estimate((10, 256, 256), np.int16, manifest(), "NVIDIA RTX 4090, 21 GB free")
     assert (gpu.seconds, gpu.basis) == (None, UNKNOWN)
-    remember_speed(gpu, report_of(device="NVIDIA RTX 4090, 20 GB free", seconds=2.0))
+    remember_speed(gpu, "NVIDIA RTX 4090, 20 GB free", 2.0)
     again = estimate((10, 256, 256), np.int16, manifest(), "NVIDIA RTX 4090, 3 GB free")
     assert again.seconds == pytest.approx(2.0)
     assert estimate((20, 256, 256), np.int16, manifest(), "CPU").seconds == second.seconds
@@ -132,7 +131,7 @@ def test_the_time_is_guessed_measured_or_unknown_and_says_which() -> None:
 def test_one_slow_run_among_several_does_not_move_the_estimate(home: Path) -> None:
     one = estimate((10, 256, 256), np.int16, manifest(), "CPU")
     for seconds in (10.0, 10.0, 90.0, 11.0, 10.0, 10.0):
-        remember_speed(one, report_of(device="CPU", seconds=seconds))
+        remember_speed(one, "CPU", seconds)
     again = estimate((10, 256, 256), np.int16, manifest(), "CPU")
     assert again.seconds == pytest.approx(10.0)
     assert again.basis == "measured in the last 5 runs on this device"
@@ -142,7 +141,7 @@ def test_one_slow_run_among_several_does_not_move_the_estimate(home: Path) -> No
 
 def test_a_run_too_short_to_judge_by_and_a_damaged_file_are_ignored(home: Path) -> None:
     one = estimate((10, 64, 64), np.int16, manifest(), "CPU")
-    remember_speed(one, report_of(device="CPU", seconds=0.2))
+    remember_speed(one, "CPU", 0.2)
     assert not (home / ".medsr").exists()
     (home / ".medsr").mkdir()
     (home / ".medsr" / "speed.json").write_text("{half")

@@ -52,6 +52,18 @@
             <translation type="unfinished" />
         </message>
         <message>
+            <source>Fuse with:</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>For a subject that moves between slices, as a fetus does. Takes three times as long.</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Follow the motion of every slice</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
             <source>Install the PyTorch extension there and start Slicer again.</source>
             <translation type="unfinished" />
         </message>
@@ -500,6 +512,80 @@
         </message>
     </context>
     <context>
+        <name>panel.fusion</name>
+        <message>
+            <source>Fuse with:</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>There is no other volume to fuse it with.</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>{name}: {size} mm</source>
+            <translation type="unfinished" />
+        </message>
+    </context>
+    <context>
+        <name>panel.fusion_verdict</name>
+        <message>
+            <source>agrees with all {n} series to {misfit} %</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>departs from a series by {misfit} %</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>no warnings</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>1 warning</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>{n} warnings</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Details</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Warning</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Model</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>none</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>moved {degrees} degrees and {millimetres} mm, disagreement {misfit} % of the range, gain {gain}</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Slices that count less</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Measured by {n} series</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Computed in</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Note</source>
+            <translation type="unfinished" />
+        </message>
+    </context>
+    <context>
         <name>panel.improvement</name>
         <message>
             <source>Sharper slices x2</source>
@@ -518,6 +604,10 @@
             <translation type="unfinished" />
         </message>
         <message>
+            <source>Fuse series</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
             <source>Each slice gets twice the pixels in both directions; the slices stay as they are.</source>
             <translation type="unfinished" />
         </message>
@@ -531,6 +621,10 @@
         </message>
         <message>
             <source>Twice the voxels in all three directions, for small structures in 3D.</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Thick axial, sagittal and coronal series of one contrast become one isotropic volume.</source>
             <translation type="unfinished" />
         </message>
     </context>
