@@ -27,7 +27,9 @@ class Budget:
     def __init__(self, config: TrainingConfig, device: torch.device) -> None:
         self._minutes = config.run.minutes
         self._end = monotonic() + 60 * config.run.minutes * (1 - _EXPORT)
-        self._gan_share = config.gan.share if config.gan.iterations else 0.0
+        has_gan = bool(config.gan.iterations)
+        self._gan_share = config.gan.share if has_gan else 0.0
+        self._degrid_share = config.degrid.share if has_gan and config.degrid.iterations else 0.0
         self._device = device
         self._validation = 0.0
 
@@ -44,17 +46,28 @@ class Budget:
 
         Args:
             done: part of it that earlier processes did.
-            validations: that follow it, in both stages.
+            validations: that follow it, in all stages.
 
         Raises:
             UsageError: the minutes do not suffice.
         """
-        left = (1 - self._gan_share) * (1 - done)
+        later = self._gan_share + self._degrid_share
+        left = (1 - later) * (1 - done)
         available = self._available(validations)
-        return ByClock(monotonic() + available * left / max(left + self._gan_share, 1e-9), self._device)
+        return ByClock(monotonic() + available * left / max(left + later, 1e-9), self._device)
 
-    def gan(self, validations: int) -> ByClock:
-        """The schedule of the GAN stage: what is left.
+    def gan(self, validations: int, done: float = 0.0) -> ByClock:
+        """The schedule of the GAN stage: what is left, but for the stage after it.
+
+        Raises:
+            UsageError: the minutes do not suffice.
+        """
+        left = self._gan_share * (1 - done)
+        available = self._available(validations)
+        return ByClock(monotonic() + available * left / max(left + self._degrid_share, 1e-9), self._device)
+
+    def degrid(self, validations: int) -> ByClock:
+        """The schedule of the last stage: what is left.
 
         Raises:
             UsageError: the minutes do not suffice.

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from MedSRLib.errors import UsageError
 from MedSRLib.models.task import Task as TaskKind
 from MedSRLib.models.tasks import TASKS
+from MedSRLib.training.distil_config import DegridConfig, DistilConfig
 from MedSRLib.training.gan_config import GanConfig, LossesConfig
 from MedSRLib.training.rules import (
     Betas,
@@ -195,6 +196,7 @@ class TrainingConfig(Settings):
         half: store the weights as float16, in half the space.
         data, pairs, optimiser, run: the tables above.
         losses, gan: the tables of ``gan_config``; without ``gan.iterations`` training ends with the fidelity weights.
+        distil, degrid: the tables of ``distil_config``.
     """
 
     name: Name
@@ -219,6 +221,8 @@ class TrainingConfig(Settings):
     run: RunConfig = field(default_factory=RunConfig)
     losses: LossesConfig = field(default_factory=LossesConfig)
     gan: GanConfig = field(default_factory=GanConfig)
+    distil: DistilConfig = field(default_factory=DistilConfig)
+    degrid: DegridConfig = field(default_factory=DegridConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -267,7 +271,8 @@ class TrainingConfig(Settings):
         del values["output"]
         for key in ("train", "validation", "stacks"):  # the manifest names the volumes themselves
             del values["data"][key]
-        for table, key in ((values, "start"), (values["gan"], "start"), (values["losses"]["perceptual"], "weights")):
+        places = ((values, "start"), (values["gan"], "start"), (values["distil"], "teacher"))
+        for table, key in (*places, (values["losses"]["perceptual"], "weights")):
             table[key] = Path(table[key]).name
         return values
 

@@ -20,6 +20,11 @@ from MedSRLib.training.stage import Stage, Step, Validate
 from MedSRLib.training.training_volume import TrainingVolume
 
 
+def cosine(part: float) -> float:
+    """From 1 to 0 along half a cosine; ``part`` is what is done of the stage, 0 to 1."""
+    return 0.5 * (1.0 + math.cos(math.pi * part))
+
+
 def learning_rate(settings: OptimiserConfig, part: float, iteration: int) -> float:
     """Half a cosine from the first to the final learning rate, after a linear rise over the first iterations.
 
@@ -28,8 +33,7 @@ def learning_rate(settings: OptimiserConfig, part: float, iteration: int) -> flo
         part: what is done of the stage, 0 to 1.
         iteration: how many were made.
     """
-    remaining = 0.5 * (1.0 + math.cos(math.pi * part))
-    rate = settings.final_learning_rate + remaining * (settings.learning_rate - settings.final_learning_rate)
+    rate = settings.final_learning_rate + cosine(part) * (settings.learning_rate - settings.final_learning_rate)
     return rate * min(1.0, (iteration + 1) / max(1, settings.warm_up))
 
 
@@ -81,6 +85,7 @@ class FidelityStage(Stage):
         device: a torch device.
         validate: called with the averaged generator; its figures go into the history. None: no validation.
         start: weights that the generator starts from, see ``take_over``; None: it starts from nothing.
+        teacher: a generator whose images are learnt from too, see ``distil``; None: only the anatomy is.
         schedule: None: ``optimiser.iterations``.
         resume: go on from the last checkpoint, if there is one.
 
@@ -100,6 +105,7 @@ class FidelityStage(Stage):
         *,
         device: torch.device,
         start: Mapping[str, Tensor] | None = None,
+        teacher: nn.Module | None = None,
         validate: Validate | None = None,
         schedule: Schedule | None = None,
         resume: bool = False,
@@ -122,6 +128,7 @@ class FidelityStage(Stage):
             schedule=schedule,
         )
         self._learner = Learner(self.generator, device, betas=settings.betas, gradient_clip=settings.gradient_clip)
+        self._teacher = None if teacher is None else teacher.to(device).eval()
         self._open(resume=resume)
 
     @property
@@ -141,6 +148,11 @@ class FidelityStage(Stage):
         with mixed_precision(self.device):
             estimate = batch.base + self._learner.trained(batch.low)
             loss = pixel_loss(estimate[scored], batch.high[scored], losses.pixel)
+            if self._teacher is not None:
+                with torch.no_grad():
+                    taught = batch.base + self._teacher(batch.low)
+                of_teacher = pixel_loss(estimate[scored], taught[scored], losses.pixel)
+                loss = torch.lerp(loss, of_teacher, self.config.distil.share)
         if losses.consistency:
             loss = loss + losses.consistency * batch.measurements.misfit(estimate)
         self._learner.backward(loss)

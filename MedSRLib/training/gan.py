@@ -55,6 +55,11 @@ def edge_distance(figures: Mapping[str, Any]) -> float:
     return sum(abs(math.log(max(ratio, 1e-6))) for ratio in ratios) / len(ratios)
 
 
+def without_smooth_anatomy(config: TrainingConfig) -> TrainingConfig:
+    """What detail looks like is learnt from patients at their own sharpness: smooth anatomy would teach to blur."""
+    return replace(config, pairs=replace(config.pairs, phantom_share=0.0, softening_share=0.0))
+
+
 def untrained_discriminator(config: TrainingConfig) -> nn.Module:
     """The discriminator of a configuration.
 
@@ -103,8 +108,7 @@ class GanStage(Stage):
         schedule: Schedule | None = None,
         resume: bool = False,
     ) -> None:
-        # What detail looks like is learnt from patients at their own sharpness: smooth anatomy would teach to blur.
-        config = replace(config, pairs=replace(config.pairs, phantom_share=0.0, softening_share=0.0))
+        config = without_smooth_anatomy(config)
         settings = config.gan
 
         def begin(generator: nn.Module) -> None:

@@ -16,11 +16,12 @@ from MedSRLib.networks.build import build_generator
 from MedSRLib.networks.vgg import VGGTrunk
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.data import read_data
+from MedSRLib.training.distillation import DegridStage, load_teacher
 from MedSRLib.training.fidelity_stage import FidelityStage
 from MedSRLib.training.gan import GanStage
 from MedSRLib.training.losses import PerceptualLoss
 from MedSRLib.training.network_rules import NO_TRUNK, needs_trunk, require_fitting_networks
-from MedSRLib.training.run import load_perceptual
+from MedSRLib.training.run import find_start, load_perceptual
 from MedSRLib.training.stage import Stage
 
 _ITERATIONS = 3
@@ -31,7 +32,7 @@ class StagePlan:
     """One stage.
 
     Args:
-        name: "fidelity" or "gan".
+        name: "fidelity", "gan" or "degrid".
         iterations: of the stage; about as many where the clock decides.
         seconds: an iteration, measured.
     """
@@ -104,18 +105,24 @@ def rehearse(config: TrainingConfig, folder: Path) -> RunPlan:
     warnings: list[str] = []
     perceptual = _perceptual(config, folder, warnings)
     data = read_data(config, folder)
+    teacher = load_teacher(config, find_start(config.distil.teacher, folder)) if config.distil.teacher else None
     generator = build_generator(config.architecture, config.generator_arguments())
     parameters = sum(parameter.numel() for parameter in generator.parameters())
     stages = []
     with tempfile.TemporaryDirectory(prefix="medsr-dry-run-") as run:
         if not config.gan.start:
-            first = FidelityStage(config, data.train, Path(run), device=device)
-            stages.append(_plan(first, 1.0 - (config.gan.share if config.gan.iterations else 0.0)))
+            first = FidelityStage(config, data.train, Path(run), device=device, teacher=teacher)
+            later = config.gan.share + (config.degrid.share if config.degrid.iterations else 0.0)
+            stages.append(_plan(first, 1.0 - (later if config.gan.iterations else 0.0)))
             del first
         if config.gan.iterations:
             start = generator.state_dict()
             second = GanStage(config, data.train, Path(run), start=start, device=device, perceptual=perceptual)
             stages.append(_plan(second, 1.0 if config.gan.start else config.gan.share))
+            del second
+        if config.gan.iterations and config.degrid.iterations:
+            third = DegridStage(config, data.train, Path(run), start=generator.state_dict(), device=device)
+            stages.append(_plan(third, config.degrid.share))
     return RunPlan(
         config.name,
         device_label(device),

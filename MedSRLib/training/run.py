@@ -22,9 +22,10 @@ from MedSRLib.progress import Cancelled, Progress, share_of
 from MedSRLib.training.budget import Budget
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.data import TrainingData, read_data
-from MedSRLib.training.distributed import own_device, rank, wait_for_all
+from MedSRLib.training.distillation import DegridStage, load_teacher
+from MedSRLib.training.distributed import any_process, own_device, rank, wait_for_all
 from MedSRLib.training.fidelity_stage import FidelityStage
-from MedSRLib.training.gan import GanStage
+from MedSRLib.training.gan import GanStage, refusal
 from MedSRLib.training.gan_config import PerceptualConfig
 from MedSRLib.training.halo import with_measured_halo
 from MedSRLib.training.losses import PerceptualLoss
@@ -38,6 +39,8 @@ from MedSRLib.volumes.storage import is_url, sha256_of
 MODEL_FOLDER = "model"
 SAMPLES = "samples"
 _CURVE = (0.0, 0.25, 0.5, 0.75, 1.0)
+_DEGRID_PART = 0.2
+"""Of the second half of a run's progress."""
 
 Weights = dict[str, Tensor]
 
@@ -77,12 +80,13 @@ def train(
     run_folder = Path.cwd() / config.output / config.name
     if not resume and not config.gan.start:
         FidelityStage.require_new(run_folder)
-    if not resume and config.gan.iterations:
-        GanStage.require_new(run_folder)
+    for stage in (GanStage, DegridStage) if not resume and config.gan.iterations else ():
+        stage.require_new(run_folder)
     perceptual = load_perceptual(config, folder)
     config = _with_trunk_hash(config, folder)
     start = _starting_model(config, folder)
     fine_tuned = find_start(config.start, folder).load_generator().state_dict() if config.start else None
+    teacher = load_teacher(config, find_start(config.distil.teacher, folder)) if config.distil.teacher else None
     data = read_data(config, folder, cancelled)
     if warn is not None and rank() == 0:
         for sentence in data.warnings:
@@ -100,12 +104,20 @@ def train(
     gan_part = _gan_part(config)
     if start is None:
         first = FidelityStage(
-            config, data.train, run_folder, device=device, start=fine_tuned, validate=scoring, resume=resume
+            config,
+            data.train,
+            run_folder,
+            device=device,
+            start=fine_tuned,
+            teacher=teacher,
+            validate=scoring,
+            resume=resume,
         )
         if budget is not None:
             if scoring is not None:
                 budget.time_validation(partial(scoring, first.averaged, "start"))
-            first.schedule = budget.fidelity(first.done, 1 + (2 + len(_CURVE) if config.gan.iterations else 0))
+            later = 2 + len(_CURVE) + bool(config.degrid.iterations) if config.gan.iterations else 0
+            first.schedule = budget.fidelity(first.done, 1 + later)
         _compile(first, warn)
         first.run(share_of(progress, 0.0, 1.0 - gan_part), cancelled)
         fidelity: Weights = dict(first.averaged.state_dict())
@@ -127,15 +139,33 @@ def train(
             validate=scoring,
             resume=resume,
         )
+        degrid_part = _DEGRID_PART * gan_part if config.degrid.iterations else 0.0
         if budget is not None:
-            second.schedule = budget.gan(1 + len(_CURVE))
+            second.schedule = budget.gan(1 + len(_CURVE) + bool(config.degrid.iterations), second.done)
         _compile(second, warn)
-        second.run(share_of(progress, 1.0 - gan_part, gan_part), cancelled)
+        second.run(share_of(progress, 1.0 - gan_part, gan_part - degrid_part), cancelled)
         if rank() == 0:
             draw_history(second.history, run_folder / "gan_history.png")
             scores = {**(second.fidelity or scores), **_perceptual_scores(second)}
-            if (result := second.result()) is not None:
-                weights["perceptual"] = result[0]
+        result = second.result()
+        if result is not None:
+            weights["perceptual"] = result[0]
+        if config.degrid.iterations and any_process(result is not None, device):
+            third = DegridStage(
+                config,
+                data.train,
+                run_folder,
+                start=fidelity if result is None else result[0],  # those of the first process count
+                device=device,
+                validate=scoring,
+                resume=resume,
+            )
+            if budget is not None:
+                third.schedule = budget.degrid(len(_CURVE))
+            _compile(third, warn)
+            third.run(share_of(progress, 1.0 - degrid_part, degrid_part), cancelled)
+            if rank() == 0:
+                _take_degridded(third, second.fidelity, weights, scores, warn)
     if rank() == 0:
         if "perceptual" in weights and data.validation:
             scores = {**scores, "fidelity_curve": _curve(config, manifest, data, weights, str(device))}
@@ -265,6 +295,23 @@ def _export(
     for kind, state in weights.items():
         model = save_model(folder, model.manifest, state, kind, config.half)  # type: ignore[arg-type]
     write_card(with_measured_halo(model, config, data.train, device).manifest, folder)
+
+
+def _take_degridded(
+    stage: DegridStage,
+    fidelity: dict[str, Any],
+    weights: dict[str, Weights],
+    scores: dict[str, Any],
+    warn: Callable[[str], None] | None,
+) -> None:
+    """Puts the last stage's weights in the place of the perceptual ones, unless they drifted."""
+    figures: dict[str, Any] = next((entry for entry in reversed(stage.history) if "psnr" in entry), {})
+    reason = refusal(figures, fidelity, stage.config.gan) if figures else ""
+    if not reason:
+        weights["perceptual"] = dict(stage.averaged.state_dict())
+        scores.update({"perceptual": figures} if figures else {})
+    elif warn is not None:
+        warn(f"the perceptual weights keep what grid they draw, for without it {reason}")
 
 
 def _perceptual_scores(stage: GanStage) -> dict[str, Any]:
