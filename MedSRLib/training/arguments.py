@@ -41,6 +41,12 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="train for so long in all, however many iterations that is, and end in time with weights and scores",
     )
+    parser.add_argument(
+        "--checkpoint-size",
+        type=float,
+        metavar="MB",
+        help="cut checkpoints into files of so many megabytes at most, to carry them elsewhere",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting, such as optimiser.batch=4"
@@ -84,6 +90,8 @@ def requested_run(arguments: argparse.Namespace) -> tuple[TrainingConfig | Estim
         changes["losses.perceptual.weights"] = arguments.vgg if is_url(arguments.vgg) else _from_here(arguments.vgg)
     if arguments.minutes is not None:
         changes["run.minutes"] = arguments.minutes
+    if arguments.checkpoint_size is not None:
+        changes["run.checkpoint_size"] = arguments.checkpoint_size
     if arguments.output is not None:
         changes["output"] = arguments.output
     return load_run(path, arguments.set, changes), path.resolve().parent

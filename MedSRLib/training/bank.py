@@ -22,6 +22,8 @@ LEAST_FOREGROUND = 0.2
 SHARES = {"CT": 0.36, "MR": 0.46, "US": 0.10, "XR": 0.08, "other": 0.10}
 """How often each kind of image is drawn, where there are such volumes; within a kind by the square root of the size, so
 that large volumes count more and do not drown the small ones."""
+_KINDS = ("CT", "MR", "US", "XR")
+"""In the order of ``Kinds``."""
 _CANDIDATES = 6
 """Places that are looked at for each block; the first with enough foreground is taken."""
 _GRID = 12
@@ -83,7 +85,7 @@ class AnatomyBank:
         self._strides = torch.tensor(steps[rows, orders], device=device)
         self._shorter = torch.tensor(np.sort(shapes[rows, orders][:, 0])[:, 1], device=device)
         kinds = np.array([volume.modality for volume in volumes])
-        self._kinds = {kind: torch.tensor(kinds == kind, device=device) for kind in ("CT", "MR", "US")}
+        self._kinds = {kind: torch.tensor(kinds == kind, device=device) for kind in _KINDS}
         is_alone = [volume.is_stack or not (sliced or volume.is_isotropic) for volume in volumes]
         self._is_alone = torch.tensor(is_alone, device=device)
         weights = np.sqrt([float(volume.voxels.size) for volume in volumes])
@@ -93,7 +95,7 @@ class AnatomyBank:
 
     def kinds(self, volume: Tensor) -> Kinds:
         """What the images are that were cut out of these volumes, by their indices."""
-        return Kinds(*(self._kinds[kind][volume] for kind in ("CT", "MR", "US")))
+        return Kinds(*(self._kinds[kind][volume] for kind in _KINDS))
 
     def draw(
         self,

@@ -148,6 +148,8 @@ class RunConfig(Settings):
         log_every: iterations between log lines.
         validate_every: iterations between validations.
         checkpoint_every: iterations between checkpoints.
+        checkpoint_size: largest file of a checkpoint in megabytes, to carry it elsewhere: a larger one is cut into
+            parts. 0: one file.
         tensorboard: also write TensorBoard event files.
         skips: iterations in a row whose gradient is not finite, after which the run is given up; each is left out.
         minutes: that the run may take in all, reading, validating and exporting included: there are as many iterations
@@ -164,6 +166,7 @@ class RunConfig(Settings):
     log_every: Count = 50
     validate_every: Count = 1000
     checkpoint_every: Count = 250
+    checkpoint_size: Weight = 0.0
     tensorboard: bool = False
     skips: Count = 25
     minutes: Weight = 0.0

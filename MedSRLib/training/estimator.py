@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -23,6 +22,7 @@ from MedSRLib.errors import EnhancementCancelled, OutputError, TrainingError, Us
 from MedSRLib.models.estimator import save_estimator
 from MedSRLib.networks.acquisition_estimator import SMALLEST_NOISE, AcquisitionEstimator
 from MedSRLib.progress import Cancelled, Progress
+from MedSRLib.training.checkpoints import load_checkpoint, save_checkpoint
 from MedSRLib.training.data import TrainingData, read_data
 from MedSRLib.training.estimator_config import EstimatorConfig
 from MedSRLib.training.fidelity_stage import learning_rate
@@ -66,10 +66,9 @@ class Drawn:
         """As many as asked for."""
         true = sampler.measure(count)
         y = true.y[sampler.inside(1)].contiguous()
-        is_ct, truncates = true.kinds.is_ct, ~true.kinds.is_ct & ~true.kinds.is_speckled
         return cls(
             y,
-            torch.stack([is_ct, truncates], 1).float(),
+            torch.stack([true.kinds.is_ct, true.kinds.truncates], 1).float(),
             true.width,
             (true.profile == KSPACE).float(),
             true.sigma,
@@ -205,17 +204,11 @@ class EstimatorTraining:
             "history": self.history,
             "taken": self._taken,
         }
-        beside = folder / f"{_CHECKPOINT}.part"
-        try:
-            torch.save(state, beside)
-            os.replace(beside, folder / _CHECKPOINT)
-        except (OSError, RuntimeError) as error:
-            beside.unlink(missing_ok=True)
-            raise OutputError(f"the checkpoint in {folder} could not be written ({error}): free some space") from error
+        save_checkpoint(state, folder / _CHECKPOINT, self.config.run.checkpoint_size)
 
     def load(self, folder: Path) -> None:
         """Goes back to the checkpoint; the same weights and numbers follow as if nothing had stopped the run."""
-        state = torch.load(folder / _CHECKPOINT, map_location=self._device, weights_only=True)
+        state = load_checkpoint(folder / _CHECKPOINT, self._device)
         self.iteration, self.part = state["iteration"], state["part"]
         self._learner.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -12,6 +12,8 @@ from MedSRLib.training.randomness import Random
 
 _COLOURED = 0.28
 """Share of images whose noise is correlated."""
+_STARVATION = 1.5
+"""Half the logarithm of how many times more photons come through what is darkest in a radiograph than the brightest."""
 _SMOOTH, _BANDED, _SHARP = range(3)
 """Spectra of correlated noise: after a smoothing filter; after zero-filling; of a sharp reconstruction kernel."""
 
@@ -24,11 +26,22 @@ class Kinds:
         is_ct: voxels are HU.
         is_magnitude: MR magnitudes.
         is_speckled: ultrasound.
+        is_radiograph: attenuation along a ray, bright where it is high.
     """
 
     is_ct: Tensor
     is_magnitude: Tensor
     is_speckled: Tensor
+    is_radiograph: Tensor
+
+    @property
+    def truncates(self) -> Tensor:
+        """May be of truncated k-space: MR, and what is not said, which mostly is MR."""
+        return ~(self.is_ct | self.is_speckled | self.is_radiograph)
+
+    def of(self, which: Tensor) -> Kinds:
+        """Of some images, by their indices."""
+        return Kinds(*(getattr(self, item.name)[which] for item in fields(self)))
 
 
 def draw_sigma(count: int, largest: float, random: Random) -> Tensor:
@@ -41,10 +54,11 @@ def add_noise(y: Tensor, sigma: Tensor, kinds: Kinds, random: Random, *, axes: i
     """y with noise.
 
     MR: the magnitude of a complex signal (Gudbjartsson and Patz 1995, eq. 1); CT: quantum noise, whose variance grows
-    with the attenuation relative to water, ``1 + HU / 1000``; ultrasound: additive and multiplicative. A part of each
-    kind, and all of the others, is plainly additive, as post-processing leaves it. A quarter is correlated as
-    zero-filling, interpolation and reconstruction kernels make it, some varies over the image as parallel imaging and
-    photon starvation make it.
+    with the attenuation relative to water, ``1 + HU / 1000``; ultrasound: additive and multiplicative; radiographs:
+    quantum noise of the logarithm of the photons, whose variance is their number's inverse and so grows exponentially
+    with the attenuation, here 20 times over the range. A part of each kind, and all of the others, is plainly additive,
+    as post-processing leaves it. A quarter is correlated as zero-filling, interpolation and reconstruction kernels make
+    it, some varies over the image as parallel imaging and photon starvation make it.
 
     Args:
         y: normalised measurements, [N, slices, h, w].
@@ -64,7 +78,9 @@ def add_noise(y: Tensor, sigma: Tensor, kinds: Kinds, random: Random, *, axes: i
     magnitude = (kinds.is_magnitude & random.chance(count, 0.75))[wide]
     speckled = (kinds.is_speckled & random.chance(count, 0.5))[wide]
     attenuated = (kinds.is_ct & random.chance(count, 0.75))[wide]
+    starved = (kinds.is_radiograph & random.chance(count, 0.5))[wide]
     gain = torch.where(attenuated, torch.sqrt((2.0 * y).clamp_min(0.05)), torch.where(speckled, 0.5, 1.0))
+    gain = torch.where(starved, torch.exp(_STARVATION * (y.clamp(0.0, 1.0) - 0.5)), gain)
     noisy = y + s * gain * first
     noisy = torch.where(magnitude, torch.hypot(noisy, s * second), noisy)
     return torch.where(speckled, noisy + 1.5 * s * y.clamp_min(0.0) * second, noisy)

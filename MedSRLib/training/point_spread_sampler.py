@@ -117,5 +117,5 @@ class PointSpreadSampler(PairSampler):
         random, pairs = self._random, self._config.pairs
         nominal = random.chance(count, pairs.nominal_share)
         width = torch.where(nominal, 1.0, random.uniform(count, *pairs.fwhm))
-        truncated = ~nominal & ~kinds.is_ct & ~kinds.is_speckled & random.chance(count, pairs.kspace_share)
+        truncated = ~nominal & kinds.truncates & random.chance(count, pairs.kspace_share)
         return width, torch.where(truncated, KSPACE, GAUSSIAN)

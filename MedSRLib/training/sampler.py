@@ -145,7 +145,7 @@ class PairSampler(ABC):
         sigma = torch.zeros(count, device=self._device)
         if noisy := random.how_many(count, pairs.noise_share):
             which = random.some(count, noisy)
-            some = Kinds(kinds.is_ct[which], kinds.is_magnitude[which], kinds.is_speckled[which])
+            some = kinds.of(which)
             drawn = draw_sigma(noisy, pairs.noise, random)
             clean = clean.index_copy(0, which, add_noise(clean[which], drawn, some, random, axes=axes))
             sigma = sigma.index_copy(0, which, drawn)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from MedSRLib.errors import EnhancementCancelled, MissingPackageError, OutputError, TrainingError, UsageError
 from MedSRLib.networks.build import build_generator
 from MedSRLib.progress import Cancelled, Progress
+from MedSRLib.training.checkpoints import load_checkpoint, save_checkpoint
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.distributed import (
     any_process,
@@ -35,7 +35,6 @@ from MedSRLib.training.randomness import Random
 from MedSRLib.training.samplers import make_sampler
 from MedSRLib.training.schedule import ByClock, ByIterations, Schedule
 from MedSRLib.training.training_volume import TrainingVolume
-from MedSRLib.volumes.itk import one_line
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -337,19 +336,10 @@ class Stage(ABC):
             "skipped": self.skipped,
             **self._state(),
         }
-        beside = self.folder / f"{self.checkpoint}.part"
-        try:
-            torch.save(state, beside)
-            os.replace(beside, self.folder / self.checkpoint)
-        except (OSError, RuntimeError) as error:  # torch's writer of archives raises the latter when a disk is full
-            beside.unlink(missing_ok=True)
-            raise OutputError(
-                f"the checkpoint {self.folder / self.checkpoint} could not be written ({one_line(error)}): free some "
-                f"space and continue with --resume from the one before"
-            ) from error
+        save_checkpoint(state, self.folder / self.checkpoint, self.config.run.checkpoint_size)
 
     def _load(self) -> None:
-        state = torch.load(self.folder / self.checkpoint, map_location=self.device, weights_only=True)
+        state = load_checkpoint(self.folder / self.checkpoint, self.device)
         if "processes" not in state:
             raise UsageError(
                 f"{self.folder} was begun by an older version of MedSR, whose pairs are not drawn any more: finish it "

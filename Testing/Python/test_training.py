@@ -179,6 +179,16 @@ def test_a_killed_and_resumed_run_gives_the_same_history_and_weights(workplace: 
     } == dict.fromkeys(weights, True)
 
 
+def test_a_run_in_small_checkpoints_resumes_the_same(workplace: Path) -> None:
+    whole = train(config_of(workplace, "name=whole"), workplace)
+    small = config_of(workplace, "name=small", "run.checkpoint_size=0.01")
+    with pytest.raises(EnhancementCancelled):
+        train(small, workplace, cancelled=stop_after(7))
+    assert len(list((workplace / "runs" / "small").glob("checkpoint.pt.*"))) > 1
+    resumed = train(small, workplace, resume=True)
+    assert resumed.manifest.weights == whole.manifest.weights
+
+
 def test_a_run_killed_without_warning_goes_on_from_its_last_checkpoint(workplace: Path) -> None:
     train(config_of(workplace), workplace)
     expected = losses(workplace)

@@ -14,7 +14,7 @@ IMAGES, SIDE, SIGMA = 48, 40, 0.05
 
 
 def kinds(name: str, count: int = IMAGES) -> Kinds:
-    return Kinds(*(torch.full((count,), name == kind) for kind in ("CT", "MR", "US")))
+    return Kinds(*(torch.full((count,), name == kind) for kind in ("CT", "MR", "US", "XR")))
 
 
 def added(name: str, level: float, *, sigma: float = SIGMA, axes: int = 2, seed: int = 0) -> torch.Tensor:
@@ -30,7 +30,7 @@ def only(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-@pytest.mark.parametrize("name", ["MR", "CT", "US", "other"])
+@pytest.mark.parametrize("name", ["MR", "CT", "US", "XR", "other"])
 def test_noise_has_the_standard_deviation_it_says_in_the_middle_of_the_range(name: str) -> None:
     """Water, for CT; the magnitude of a signal ten times above the noise; plain for a part of each kind."""
     assert added(name, 0.5).std().item() == pytest.approx(SIGMA, rel=0.08 if name != "US" else 0.15)
@@ -70,6 +70,18 @@ def test_ct_is_noisier_behind_bone_than_in_air(only: pytest.MonkeyPatch) -> None
     air, water, bone = (added("CT", level).std().item() for level in (0.0, 0.5, 1.0))
     assert bone / water == pytest.approx(np.sqrt(2.0), rel=0.1)
     assert air / water == pytest.approx(np.sqrt(0.05), rel=0.1)
+
+
+def test_radiographs_are_noisier_where_fewer_photons_came_through(only: pytest.MonkeyPatch) -> None:
+    dark, bright = (added("XR", level).std().item() for level in (0.1, 0.9))
+    assert bright / dark == pytest.approx(np.exp(1.5 * 0.8), rel=0.1)
+
+
+def test_only_what_is_measured_in_k_space_is_truncated_there() -> None:
+    truncating = {name: bool(kinds(name).truncates.all()) for name in ("CT", "MR", "US", "XR", "other")}
+    assert truncating == {"CT": False, "MR": True, "US": False, "XR": False, "other": True}
+    some = kinds("US").of(torch.tensor([3, 5]))
+    assert (some.is_speckled.tolist(), some.is_radiograph.tolist()) == ([True, True], [False, False])
 
 
 def test_speckle_grows_with_the_echo(only: pytest.MonkeyPatch) -> None:
