@@ -19,7 +19,18 @@ _FIGURES = {
     "edge_energy": ("edge energy / reference", "{:.3f}"),
     "mean_shift": ("mean shift % of range", "{:+.3%}"),
 }
-_SETTINGS = ("slices", "base_iterations", "architecture", "generator", "pairs", "losses", "optimiser", "gan", "distil", "degrid")
+_SETTINGS = (
+    "slices",
+    "base_iterations",
+    "architecture",
+    "generator",
+    "pairs",
+    "losses",
+    "optimiser",
+    "gan",
+    "distil",
+    "degrid",
+)
 
 
 def write_card(manifest: Manifest, folder: Path) -> Path:
