@@ -33,8 +33,8 @@ _MISSING = 0.15
 """Share of the strength of detail from which on a warning is due.
 
 Measured with inplane-x2-lite and inplane-x4-lite on crops of 21 volumes that were not trained on, at 0, 1 and 3 % of
-noise and native: good results lack at most 0.11, and 0.06 in nine cases of ten; those blurred by 2.5 of their voxels (5 at
-x4) 0.34 or more.
+noise and native: good results lack at most 0.11, and 0.06 in nine cases of ten; those blurred by 2.5 of their voxels (5
+at x4) 0.34 or more.
 """
 _MUCH_BONE = 0.2
 """Dense bone in tissue beyond which a CT is unlike those of trunk and head: 0.03 at most in 14 of chest, abdomen and
