@@ -297,6 +297,8 @@ class SlicePreview:
         there, count = sum(box in self._parts for box in self._wanted), len(self._wanted)
         if not count:
             self._say(_("Preview: the view looks beside the volume"))
+        elif not self._parts:
+            self._say(_("Preview: starting"))
         elif there < count:
             self._say(_("Preview: {n} of {all} tiles").format(n=there, all=count))
         else:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+vtk = pytest.importorskip("vtk", reason="slicer-core is not installed")
 pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ModuleNotFoundError)
 
 from fake_layout import LayoutManager
@@ -158,6 +159,58 @@ def test_tiles_lie_where_the_full_result_lies(
     assert (slicer.util.arrayFromVolume(layer.node)[:, :, 16:] == 55).all()
     layer.put((0, 4, 0, 6, 9, 10), np.zeros((1, 12, 8), np.int16))  # scrolled away: not shown
     layer.remove()
+
+
+def rendered(manager: LayoutManager) -> np.ndarray:
+    """The pixels of the red view, by Slicer's own slice logic, [rows, columns, 4]."""
+    from vtk.util import numpy_support
+
+    logic = manager.sliceWidget("Red").sliceLogic()
+    logic.UpdatePipeline()
+    port = logic.GetImageDataConnection()
+    port.GetProducer().Update(port.GetIndex())
+    image = port.GetProducer().GetOutputDataObject(port.GetIndex())
+    pixels = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
+    return np.array(pixels, int).reshape(image.GetDimensions()[1], image.GetDimensions()[0], -1)
+
+
+@pytest.mark.parametrize("plane", ["a slice", "between two slices", "across some slices"])
+@pytest.mark.parametrize("frame", ["straight", "oblique", "left-handed"])
+def test_a_view_shows_the_same_pixels_as_with_the_full_result(
+    manager: LayoutManager, add_volume: Callable[..., Any], frame: str, plane: str
+) -> None:
+    import slicer
+
+    volume = add_volume(blob(), FRAMES[frame])
+    volume.GetDisplayNode().SetAutoWindowLevel(False)
+    volume.GetDisplayNode().SetWindowLevel(900, 450)
+    view = along(manager, volume, (12, 14, 4 if plane == "a slice" else 4.4), height=12)
+    if plane == "across some slices":
+        turn = vtk.vtkTransform()
+        turn.SetMatrix(view.GetSliceToRAS())
+        turn.RotateX(25)
+        view.GetSliceToRAS().DeepCopy(turn.GetMatrix())
+        view.UpdateMatrices()
+    result = enhance_node(volume)
+    fine = slicer.util.arrayFromVolume(result)
+    fine[:] = (fine * 0.5 + 200).astype(fine.dtype)  # nobody could take it for the input
+    slicer.util.arrayFromVolumeModified(result)
+    composite = manager.sliceWidget("Red").mrmlSliceCompositeNode()
+    composite.SetBackgroundVolumeID(result.GetID())
+    full = rendered(manager)
+    composite.SetBackgroundVolumeID(volume.GetID())
+    plain = rendered(manager)
+    boxes = tiles_seen(volume, view, TileGrid((26, 30, 12), 2))
+    assert len(boxes) == 1 if plane == "a slice" else len(boxes) > 1
+    layer = layer_of(manager, volume)
+    layer.show(boxes, {b: fine[b[4] : b[5], 2 * b[2] : 2 * b[3], 2 * b[0] : 2 * b[1]] for b in boxes})
+    inner = (slice(20, -20), slice(20, -20))
+    assert np.abs(full - plain)[inner].max() > 50
+    assert np.abs(rendered(manager) - full)[inner].max() <= 1
+    layer.fade(0.0)
+    assert np.abs(rendered(manager) - plain).max() <= 1
+    layer.remove()
+    assert np.array_equal(rendered(manager), plain)
 
 
 def test_it_is_in_no_list_and_no_hierarchy_and_leaves_nothing(

@@ -722,6 +722,10 @@
             <translation type="unfinished" />
         </message>
         <message>
+            <source>Preview: starting</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
             <source>Preview: {n} of {all} tiles</source>
             <translation type="unfinished" />
         </message>
