@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,23 +57,7 @@ class FidelityTally:
     acquisition: AcquisitionModel
     scaling: IntensityScaling
     noise: float = 0.0
-    misfit: float = 0.0
-    anatomy_misfit: float = 0.0
-    anatomy_count: int = 0
-    neighbours: float = 0.0
-    neighbour_power: float = 0.0
-    missing: float = 0.0
-    detail_power: float = 0.0
-    detail_count: int = 0
-    low_sum: float = 0.0
-    low_count: int = 0
-    high_sum: float = 0.0
-    high_count: int = 0
-    base_gradient: float = 0.0
-    high_gradient: float = 0.0
-    added: float = 0.0
-    uncertain: int = 0
-    spread_count: int = 0
+    _sums: dict[str, Any] = field(default_factory=lambda: defaultdict(float))
 
     def add(self, y: torch.Tensor, base: torch.Tensor, result: torch.Tensor, spread: torch.Tensor | None) -> None:
         """Counts one slab.
@@ -84,18 +69,20 @@ class FidelityTally:
             spread: the uncertainty, or None.
         """
         explained = self.acquisition.apply(result, y.shape)
-        self.misfit += _energy(y - explained)
+        self._count("misfit", _energy(y - explained))
         self._judge_residual(y, explained)
-        self.low_sum += float(y.double().sum())
-        self.low_count += y.numel()
-        self.high_sum += float(result.double().sum())
-        self.high_count += result.numel()
-        self.base_gradient += _gradient_energy(base)
-        self.high_gradient += _gradient_energy(result)
-        self.added += _energy(result - base)
+        self._count("low", _sum(y), y.numel())
+        self._count("high", _sum(result), result.numel())
+        self._count("base_gradient", _gradient_energy(base))
+        self._count("high_gradient", _gradient_energy(result))
+        self._count("added", _energy(result - base))
         if spread is not None:
-            self.uncertain += int((spread > _UNCERTAIN * self.scaling.width).sum())
-            self.spread_count += spread.numel()
+            self._count("uncertain", _sum(spread > _UNCERTAIN * self.scaling.width), spread.numel())
+
+    def _count(self, name: str, amount: torch.Tensor, voxels: float | torch.Tensor = 0.0) -> None:
+        """Adds to a sum, on its device, which is not waited for."""
+        self._sums[name] = self._sums[name] + amount
+        self._sums[f"{name}_voxels"] = self._sums[f"{name}_voxels"] + voxels
 
     def _judge_residual(self, y: torch.Tensor, explained: torch.Tensor) -> None:
         """Whether what is left of the measurement in anatomy is noise, or detail that the result lacks.
@@ -104,45 +91,51 @@ class FidelityTally:
         the other is the share that is missing. Noise has no part in it, of whatever spectrum, as scanners and
         reconstructions leave it: a correlation of the residual with itself cannot tell one from the other.
         """
-        residual = y - explained
         anatomy = y > self.scaling.offset + _FOREGROUND * self.scaling.width
-        self.anatomy_misfit += _energy(residual[anatomy])
-        self.anatomy_count += int(anatomy.sum())
+        residual = (y - explained) * anatomy
+        self._count("left", _energy(residual), _sum(anatomy))
         both = anatomy[..., 1:] & anatomy[..., :-1]
-        left, right = residual[..., :-1][both], residual[..., 1:][both]
-        self.neighbours += float((left * right).double().sum())
-        self.neighbour_power += (_energy(left) + _energy(right)) / 2
+        one, next_one = residual[..., :-1] * both, residual[..., 1:] * both
+        self._count("neighbours", _sum(one * next_one))
+        self._count("neighbour_power", (_energy(one) + _energy(next_one)) / 2)
         smooth = explained
         for axis, factor in zip((-1, -2, -3), self.acquisition.factors, strict=True):
             smooth = smooth if factor == 1 else _smoothed(smooth, axis)
         detail = explained - smooth
-        counted = anatomy & (detail.abs() > max(_ABOVE_NOISE * self.noise, _LEAST_DETAIL * self.scaling.width))
-        self.missing += float((residual[counted] * detail[counted]).double().sum())
-        self.detail_power += _energy(detail[counted])
-        self.detail_count += int(counted.sum())
+        least = max(_ABOVE_NOISE * self.noise, _LEAST_DETAIL * self.scaling.width)
+        counted = anatomy & (detail.abs() > least)
+        detail = detail * counted
+        self._count("missing", _sum(residual * detail), _sum(counted))
+        self._count("detail", _energy(detail))
 
     def figures(self) -> dict[str, Any]:
         """The report's figures; consistency and shift also as parts of the intensity range."""
-        consistency = float(np.sqrt(self.misfit / max(1, self.low_count)))
-        shift = self.high_sum / max(1, self.high_count) - self.low_sum / max(1, self.low_count)
-        width = self.scaling.width
-        left = float(np.sqrt(self.anatomy_misfit / max(1, self.anatomy_count)))
+        total = defaultdict(float, {name: float(value) for name, value in self._sums.items()})
+
+        def mean(name: str) -> float:
+            return total[name] / max(1.0, total[f"{name}_voxels"])
+
+        def rms(name: str, voxels: str) -> float:
+            return float(np.sqrt(total[name] / max(1.0, total[f"{voxels}_voxels"])))
+
+        consistency, shift, width = rms("misfit", "low"), mean("high") - mean("low"), self.scaling.width
+        left, power = rms("left", "left"), total["neighbour_power"]
         figures: dict[str, Any] = {
             "intensity_range": width,
             "lr_consistency_rmse": consistency,
             "lr_consistency_percent": 100 * consistency / width,
-            "residual_in_noise": left / self.noise if self.noise and self.anatomy_count else None,
-            "residual_correlation": self.neighbours / self.neighbour_power if self.neighbour_power else 0.0,
-            "missing_detail": self.missing / self.detail_power if self.detail_count >= _FEWEST else None,
+            "residual_in_noise": left / self.noise if self.noise and total["left_voxels"] else None,
+            "residual_correlation": total["neighbours"] / power if power else 0.0,
+            "missing_detail": total["missing"] / total["detail"] if total["missing_voxels"] >= _FEWEST else None,
             "mean_shift": shift,
             "mean_shift_percent": 100 * shift / width,
-            "edge_sharpness_gain": float(np.sqrt(self.high_gradient / self.base_gradient))
-            if self.base_gradient
+            "edge_sharpness_gain": float(np.sqrt(total["high_gradient"] / total["base_gradient"]))
+            if total["base_gradient"]
             else 1.0,
-            "added_detail_rms": float(np.sqrt(self.added / max(1, self.high_count))),
+            "added_detail_rms": rms("added", "high"),
         }
-        if self.spread_count:
-            figures["uncertain_share_percent"] = 100 * self.uncertain / self.spread_count
+        if total["uncertain_voxels"]:
+            figures["uncertain_share_percent"] = 100 * mean("uncertain")
         return figures
 
 
@@ -156,8 +149,13 @@ def residual_warnings(missing_detail: float | None) -> list[str]:
     ]
 
 
-def _energy(x: torch.Tensor) -> float:
-    return float(x.square().double().sum())
+def _sum(x: torch.Tensor) -> torch.Tensor:
+    """In double precision, on the device, or on the CPU where a device has none."""
+    return (x.cpu() if x.device.type == "mps" else x).double().sum()
+
+
+def _energy(x: torch.Tensor) -> torch.Tensor:
+    return _sum(x.square())
 
 
 def _smoothed(x: torch.Tensor, axis: int) -> torch.Tensor:
@@ -169,9 +167,10 @@ def _smoothed(x: torch.Tensor, axis: int) -> torch.Tensor:
     return torch.stack([weight * beyond.narrow(axis, m, n) for m, weight in enumerate(_BINOMIAL)]).sum(0)
 
 
-def _gradient_energy(x: torch.Tensor) -> float:
-    """Sum of squared differences between neighbours along every axis longer than one voxel."""
-    return sum(_energy(x.diff(dim=axis)) for axis in range(3) if x.shape[axis] > 1)
+def _gradient_energy(x: torch.Tensor) -> torch.Tensor:
+    """Sum of squared differences between neighbours along every axis."""
+    first, *others = (_energy(x.diff(dim=axis)) for axis in range(3))
+    return first + others[0] + others[1]
 
 
 def domain_warnings(volume: Volume, manifest: Manifest) -> list[str]:
