@@ -153,11 +153,12 @@ class FidelityReport:
     @property
     def residual_text(self) -> str:
         """What of the input the result does not explain, for people."""
-        if self.residual_in_noise is None:
-            parts = ["no noise was taken off"]
-        else:
-            parts = [f"{self.residual_in_noise:.2f} times the noise"]
-        parts.append(f"correlation of neighbours {self.residual_correlation:+.2f}")
+        parts = ["no noise"]  # what is left then is rounding, whose correlation says nothing
+        if self.residual_in_noise is not None:
+            parts = [
+                f"{self.residual_in_noise:.2f} times the noise",
+                f"correlation of neighbours {self.residual_correlation:+.2f}",
+            ]
         if self.missing_detail is not None:
             parts.append(f"{100 * max(0.0, self.missing_detail):.0f} % of fine detail is missing")
         return ", ".join(parts)
