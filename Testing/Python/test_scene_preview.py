@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-vtk = pytest.importorskip("vtk", reason="slicer-core is not installed")
 pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ModuleNotFoundError)
 
 from fake_layout import LayoutManager
@@ -180,6 +179,7 @@ def test_a_view_shows_the_same_pixels_as_with_the_full_result(
     manager: LayoutManager, add_volume: Callable[..., Any], frame: str, plane: str
 ) -> None:
     import slicer
+    import vtk
 
     volume = add_volume(blob(), FRAMES[frame])
     volume.GetDisplayNode().SetAutoWindowLevel(False)
