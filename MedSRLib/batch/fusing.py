@@ -10,7 +10,8 @@ from MedSRLib.batch.history import size_of
 from MedSRLib.batch.plan import Settings, Task
 from MedSRLib.batch.staging import move, remove_previous, require_free, staged
 from MedSRLib.errors import EnhancementCancelled
-from MedSRLib.volumes.files import read_volume, write_volume
+from MedSRLib.fusion.reading import read_series
+from MedSRLib.volumes.files import write_volume
 from MedSRLib.volumes.source import Source
 from MedSRLib.volumes.storage import write_atomically
 
@@ -41,7 +42,7 @@ def fuse_group(
 
     assert settings.fusion is not None
     sources = [Source(member.source, member.series or None) for member in task.study.members]
-    volumes = [read_volume(source.path, modality=settings.modality, series=source.series) for source in sources]
+    volumes = [read_series(source.path, modality=settings.modality, series=source.series) for source in sources]
     described = [source.described() for source in sources]
     members = [member.name for member in task.study.members]
     with staged(task, settings, output) as staging:

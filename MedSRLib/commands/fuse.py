@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Fuses series. Nothing is written before the whole result is there."""
+    from MedSRLib.fusion.reading import read_series
     from MedSRLib.volumes.files import read_volume, require_writable, write_volume
     from MedSRLib.volumes.source import Source
 
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
             require_writable(path, **allowed)
     if arguments.report is not None:
         require_target(arguments.report, ".json", overwrite=arguments.overwrite, inputs=inputs)
-    volumes = [read_volume(path, modality=arguments.modality) for path in arguments.inputs]
+    volumes = [read_series(path, modality=arguments.modality) for path in arguments.inputs]
     sources = [Source(path) for path in arguments.inputs]
     described = [source.described() for source in sources]
     like = None if arguments.like is None else read_volume(arguments.like)

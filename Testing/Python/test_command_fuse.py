@@ -114,7 +114,7 @@ def test_a_4d_series_is_bad_input(series: list[Path], tmp_path: Path, capsys: py
     frames = np.random.default_rng(0).integers(0, 900, (3, 4, 8, 8)).astype(np.int16)
     path = tmp_path / "dynamic.nii.gz"
     sitk.WriteImage(sitk.GetImageFromArray(frames, isVector=False), str(path))
-    fails(capsys, [series[0], path, tmp_path / "o.nrrd"], 3, "dynamic.nii.gz", "3")
+    fails(capsys, [series[0], path, tmp_path / "o.nrrd"], 3, "dynamic.nii.gz is 4D, with 3 frames", "a file of its own")
 
 
 @pytest.fixture(scope="module")

@@ -110,6 +110,47 @@ def every_frame_of_a_sequence_is_enhanced() -> None:
     assert browser.GetProxyNode(result) is not None
 
 
+def thick_series(source: object) -> list:
+    """The source as three series: four voxels along k, j or i are one slice of each."""
+    voxels, made = slicer.util.arrayFromVolume(source).astype(np.float32), []
+    matrix = slicer.util.vtkMatrixFromArray(np.eye(4))
+    source.GetIJKToRASMatrix(matrix)
+    to_ras = slicer.util.arrayFromVTKMatrix(matrix)
+    for axis, name in enumerate(("axial", "coronal", "sagittal")):
+        moved = np.moveaxis(voxels, axis, 0)
+        count = len(moved) // 4
+        thick = moved[: 4 * count].reshape(count, 4, *moved.shape[1:]).mean(axis=1)
+        columns = [2, 1, 0]  # of IJK to RAS, for k, j, i
+        slices = columns.pop(axis)
+        order = [*reversed(columns), slices]
+        affine = to_ras.copy()
+        affine[:3, :3] = to_ras[:3, order] * (1, 1, 4)
+        affine[:3, 3] += 1.5 * to_ras[:3, slices]
+        node = slicer.util.addVolumeFromArray(np.rint(thick).astype(np.int16), name=f"head {name}")
+        node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(affine))
+        made.append(node)
+    return made
+
+
+def series_become_one_volume() -> None:
+    from MedSR import MedSRLogic
+
+    source = sample()
+    series = thick_series(source)
+    quick = {"generator": False, "spacing": 3.0, "registration": False}
+    logic, listener = MedSRLogic(), Listener()
+    here = logic.fuse(series, modality="MR", **quick)
+    assert here.GetName() == "head axial MedSR fused"
+    assert [here.GetNthNodeReference("MedSR.Source", n) for n in range(3)] == series
+    assert len(json.loads(here.GetAttribute("MedSR.Report"))["series"]) == 3
+    logic.fuse(series, modality="MR", waitForCompletion=False, listener=listener, **quick)
+    wait_until(lambda: listener.output or listener.problem, "the series are fused")
+    logic.close()
+    assert listener.problem is None, listener.problem
+    there = slicer.util.arrayFromVolume(listener.output)
+    np.testing.assert_array_equal(there, slicer.util.arrayFromVolume(here))
+
+
 class Listener:
     """Remembers how a job ended."""
 
@@ -242,6 +283,7 @@ run(
         bad_input_is_a_value_error_and_changes_nothing,
         cancelling_leaves_nothing,
         every_frame_of_a_sequence_is_enhanced,
+        series_become_one_volume,
         a_job_in_the_background_needs_no_window,
         a_saved_scene_comes_back,
         the_batch_script_enhances_a_folder_and_resumes,
