@@ -15,7 +15,7 @@ from MedSRLib.volumes.volume import Volume
 
 _SLICES = 6
 _SIDE = 64
-"""Of a patch, in voxels; what the network was trained on."""
+"""Of a patch, in voxels; the network takes means over it, so that it need not be the side that it was trained on."""
 _SMALLEST = 16
 """Smaller images are mirrored to this side: the network reads its features off what its convolutions leave."""
 _PATCHES = 12

@@ -127,6 +127,7 @@ class EstimatorTraining:
         self.part = 0.0
         self.history: list[dict[str, float]] = []
         self._taken: list[Tensor] = []
+        self._read: list[list[float]] = []
 
     def step(self, part: float) -> None:
         """One change of the weights.
@@ -165,7 +166,8 @@ class EstimatorTraining:
             self.step(schedule.part(self.iteration))
             is_over = schedule.is_over(self.iteration)
             if self._device.type != "cuda" or is_over or self.iteration % run.log_every == 0 or self.iteration <= 10:
-                schedule.mark(self.iteration)  # the device is waited for
+                self._fetch()  # waits for the device, so that the clock is read when it is done
+                schedule.mark(self.iteration)
             self.part = 1.0 if is_over else schedule.part(self.iteration)
             if is_over or self.iteration % run.log_every == 0:
                 self._log(folder)
@@ -174,9 +176,15 @@ class EstimatorTraining:
             if is_over or self.iteration % run.checkpoint_every == 0:
                 self.save(folder)
 
+    def _fetch(self) -> None:
+        if self._taken:
+            self._read += torch.stack(self._taken).tolist()
+            self._taken = []
+
     def _log(self, folder: Path) -> None:
-        losses, finite = torch.stack(self._taken).cpu().unbind(1)
-        self._taken = []
+        self._fetch()
+        losses, finite = torch.tensor(self._read).unbind(1)
+        self._read = []
         kept = losses[finite > 0]
         if len(finite) >= self.config.run.skips and not len(kept):
             raise TrainingError(
@@ -194,6 +202,7 @@ class EstimatorTraining:
         Raises:
             OutputError: it cannot be written.
         """
+        self._fetch()
         state = {
             "iteration": self.iteration,
             "part": self.part,
@@ -202,7 +211,7 @@ class EstimatorTraining:
             "learner": self._learner.state(),
             "random": self._random.state(),
             "history": self.history,
-            "taken": self._taken,
+            "read": self._read,
         }
         save_checkpoint(state, folder / _CHECKPOINT, self.config.run.checkpoint_size)
 
@@ -214,7 +223,7 @@ class EstimatorTraining:
         self.averaged.load_state_dict(state["averaged"])
         self._learner.restore(state["learner"])
         self._random.restore(state["random"])
-        self.history, self._taken = state["history"], state["taken"]
+        self.history, self._read = state["history"], state["read"]
         lines = (json.dumps(entry) + "\n" for entry in self.history)
         (folder / _HISTORY).write_text("".join(lines), encoding="utf-8")
 
