@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
 import torch
 
 from MedSRLib.errors import InputError, OutputError
+from MedSRLib.training.arguments import add_run_arguments, requested_run
 from MedSRLib.training.checkpoints import load_checkpoint, parts_of, save_checkpoint
 
 CPU = torch.device("cpu")
@@ -51,6 +53,13 @@ def test_the_checkpoint_before_stays_whole_until_the_new_one_is(
     with pytest.raises(OutputError, match="--resume"):
         save_checkpoint(state(2.0), path, 0.03)
     assert load_checkpoint(path, CPU)["iteration"] == 1
+
+
+def test_the_command_line_says_how_large_files_may_be() -> None:
+    parser = argparse.ArgumentParser()
+    add_run_arguments(parser)
+    config, _ = requested_run(parser.parse_args(["quickstart", "--data", "x", "--checkpoint-size", "50"]))
+    assert config.run.checkpoint_size == 50
 
 
 def test_a_part_that_was_not_carried_along_is_named(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from MedSRLib.errors import EnhancementCancelled, UsageError
 from MedSRLib.models.catalogue import Model
+from MedSRLib.networks.build import build_generator
 from MedSRLib.training.config import TrainingConfig, load_config
 from MedSRLib.training.data import read_data
 from MedSRLib.training.distillation import DegridStage, grid_part, grid_periods, load_teacher
@@ -125,6 +126,26 @@ def test_a_generator_unlearns_its_grid_and_keeps_its_detail(workplace: Path) -> 
     assert before > 1e-4
     assert drawn_grid(stage.averaged) < 0.5 * before
     assert stage.history[-1]["grid"] < 0.5 * stage.history[0]["grid"]
+
+
+@pytest.mark.parametrize(
+    ("task", "periods"),
+    [
+        (("task='volumetric'", "factors=[2, 2, 2]", "slices=1"), [2, 2, 2]),
+        (("task='through-plane'", "factors=[1, 1, 3]", "generator.unshuffle=2"), [2, 2]),
+    ],
+)
+def test_every_task_can_be_rid_of_its_grid(workplace: Path, task: tuple[str, ...], periods: list[int]) -> None:
+    random = np.random.default_rng(0).standard_normal((40, 40, 40)).astype(np.float32)
+    voxels = 500 + 800 * ndimage.gaussian_filter(random, 1.5)
+    write_volume(Volume(np.rint(voxels).clip(1).astype(np.int16), np.eye(4), "MR"), workplace / "volumes/cube.nrrd")
+    config = config_of(
+        workplace, *task, "degrid.iterations=1", "data.train=['volumes/cube.nrrd']", "data.validation=[]"
+    )
+    start = build_generator(config.architecture, config.generator_arguments()).state_dict()
+    stage = DegridStage(config, read_data(config, workplace).train, workplace / "run", start=start, device=CPU)
+    assert grid_periods(stage.generator) == periods
+    assert bool(stage.step(stage.draw()).finite)
 
 
 def test_a_run_ends_with_weights_of_the_last_stage_and_resumes_in_it(workplace: Path) -> None:
