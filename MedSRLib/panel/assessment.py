@@ -20,6 +20,7 @@ from MedSRLib.panel.fusion import SeriesList
 from MedSRLib.panel.interpreter import InterpreterChooser, interpreter_problem
 from MedSRLib.panel.packages import missing_packages, needs_extension
 from MedSRLib.panel.preview import preview
+from MedSRLib.panel.words import in_slicer
 from MedSRLib.scene.browsing import sequence_of
 
 _REPORT = "MedSR.Report"
@@ -112,7 +113,7 @@ class Assessment:
         try:
             self.estimate = self._estimate(parameters)
         except MedSRError as error:
-            reason = str(error)
+            reason = in_slicer(str(error))
         if blocked:
             self.estimate = None
             reason = _("PyTorch is missing: install the PyTorch extension from the Extensions Manager, and start again")

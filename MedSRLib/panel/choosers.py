@@ -85,7 +85,8 @@ class ModelChooser:
             if not there:
                 box.addItem(_("{model} (not for this)").format(model=model), model)
             box.setCurrentIndex(box.findData(model))
-            box.toolTip = "\n".join(self._installed.problems)
+            tip = _("Another model for the same improvement, your own among them.")
+            box.toolTip = "\n".join([tip, *self._installed.problems])
         if not there:
             return None
         return self._automatic(improvement) if model == AUTO else model

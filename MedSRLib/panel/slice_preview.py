@@ -80,6 +80,8 @@ class SlicePreview:
             reason: why the input cannot be enhanced, "" where it can.
             working: something else goes on.
         """
+        if not reason and self._assessment.fusing:
+            reason = str(_("Fused volumes are made of all series at once: there is no preview of one slice"))
         if not reason:
             reason = reason_against(self._assessment.manifest)
         if not reason and self._assessment.missing:

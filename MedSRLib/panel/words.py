@@ -7,6 +7,9 @@ _WORDS = {
     "enhance a --roi": "enhance a region",
     "use --fill-nan": "call process with fill_nan=True",
     "use --force": "call process with force=True",
+    "check its weights with 'medsr models verify'": "install the extension again",
+    "use 'medsr enhance' for a single series": "choose another improvement for a single series",
+    "(--no-registration)": "(call fuse with registration=False)",
 }
 
 

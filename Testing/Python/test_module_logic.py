@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -92,17 +93,19 @@ def test_errors_speak_of_the_panel_and_process_and_not_of_a_command_line(module:
     from MedSRLib.panel.words import in_slicer
 
     root = REPOSITORY / "MedSRLib"
-    files = [*(root / "enhancement").glob("*.py"), root / "volumes" / "checks.py"]
-    strings = [
-        part.value
+    files = [*(root / "enhancement").glob("*.py"), *(root / "fusion").glob("*.py"), root / "volumes" / "checks.py"]
+    sentences = [
+        "".join(part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str))
         for path in files
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Raise)
-        for part in ast.walk(node)
-        if isinstance(part, ast.Constant) and isinstance(part.value, str)
     ]
-    assert any("--" in text for text in strings)
-    assert [text for text in strings if "--" in in_slicer(text)] == []
+
+    def speaks_of_it(text: str) -> bool:
+        return re.search(r"--[a-z]|\bmedsr ", text) is not None
+
+    assert any(map(speaks_of_it, sentences))
+    assert [text for text in sentences if speaks_of_it(in_slicer(text))] == []
 
 
 def test_cancelling_raises_and_leaves_nothing(

@@ -79,6 +79,14 @@ def test_opens_without_a_volume_and_says_what_is_missing(open_panel: Callable[[]
     assert "Not for primary diagnosis" in widget.ui.noticeLabel.text
 
 
+def test_whatever_can_be_clicked_says_what_it_is_for(panel: Any) -> None:
+    kinds = ("QComboBox", "QPushButton", "QToolButton", "QCheckBox", "QSlider", "ctkSliderWidget", "QDoubleSpinBox")
+    kinds += ("qMRMLNodeComboBox", "ctkPathLineEdit")
+    widgets = {name: one for name, one in vars(panel.ui).items() if type(one).__name__ in kinds}
+    assert len(widgets) > 25
+    assert [name for name, one in widgets.items() if not one.toolTip] == []
+
+
 def test_takes_the_first_volume_and_estimates(panel: Any) -> None:
     assert panel.ui.inputSelector.currentNode().GetName() == "T1"
     assert panel.ui.outputSelector.currentNode() is None

@@ -32,6 +32,12 @@ def preview_of(widget: Any, volume: Any) -> Any:
     return widget.preview._layer.node
 
 
+def nodes_of_previews() -> list[str]:
+    """Names of what a preview has in the scene."""
+    names = [node.GetName() or "" for node in slicer.util.getNodesByClass("vtkMRMLNode")]
+    return sorted(name for name in names if name.startswith("MedSR preview"))
+
+
 def wait_for_slice(widget: Any) -> None:
     wait_until(lambda: not widget.preview._timer.active and not widget.preview._asked, "the slice is previewed")
 
@@ -49,8 +55,8 @@ def a_preview_shows_the_slice_as_the_full_run_makes_it() -> None:
     widget.ui.beforeAfterSlider.value = 0
     assert np.abs(after.astype(int) - picture(name)).max() > 3, "before and after look alike"
     widget.ui.beforeAfterSlider.value = 100
-    k = widget.preview._wanted[0][4]
     previewed, there = np.array(slicer.util.arrayFromVolume(node)), widget.preview._layer._box
+    k = there[4]
     result = slicer.util.arrayFromVolume(enhance(widget, source))
     assert not widget.ui.previewButton.checked
     whole = result[k : k + 1, 2 * there[2] : 2 * there[3], 2 * there[0] : 2 * there[1]]
@@ -59,12 +65,8 @@ def a_preview_shows_the_slice_as_the_full_run_makes_it() -> None:
 
 def a_preview_follows_the_wheel_and_leaves_nothing() -> None:
     widget, source = panel(), sample()
-    slicer.app.processEvents()
-    count = slicer.mrmlScene.GetNumberOfNodes()
-    before = shown("Red")
     node = preview_of(widget, source)
-    count_then = slicer.mrmlScene.GetNumberOfNodes()
-    assert count_then >= count + 2
+    assert nodes_of_previews() == ["MedSR preview", "MedSR preview display"]
     assert slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene).GetItemByDataNode(node) == 0
     view = widget.preview._layer.view
     for _ in range(3):
@@ -78,20 +80,19 @@ def a_preview_follows_the_wheel_and_leaves_nothing() -> None:
     screenshot("preview-scrolled")
     slicer.util.selectModule("Volumes")
     rest(0.3)
-    assert slicer.mrmlScene.GetFirstNodeByName("MedSR preview") is None
-    assert slicer.mrmlScene.GetNumberOfNodes() <= count_then - 2
-    assert shown("Red") is not None or before is None
+    assert nodes_of_previews() == []
+    assert shown("Red") is source
     panel()
     preview_of(widget, source)
     widget.ui.previewButton.click()
-    assert slicer.mrmlScene.GetFirstNodeByName("MedSR preview") is None
+    assert nodes_of_previews() == []
     preview_of(widget, source)
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, "scene.mrb"))
         assert slicer.util.saveScene(path)
         slicer.mrmlScene.Clear(0)
         slicer.util.loadScene(path)
-    assert slicer.mrmlScene.GetFirstNodeByName("MedSR preview") is None
+    assert nodes_of_previews() == []
     assert not widget.ui.previewButton.checked
 
 
@@ -148,7 +149,7 @@ def reloading_in_mid_preview_is_safe() -> None:
     widget, source = panel(), sample()
     preview_of(widget, source)
     widget.onReload()
-    assert slicer.mrmlScene.GetFirstNodeByName("MedSR preview") is None
+    assert nodes_of_previews() == []
     widget = slicer.util.getModuleWidget("MedSR")
     preview_of(widget, source)
     widget.ui.previewButton.click()

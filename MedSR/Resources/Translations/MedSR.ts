@@ -40,6 +40,10 @@
             <translation type="unfinished" />
         </message>
         <message>
+            <source>What is to become better. Greyed out is what no installed model does.</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
             <source>What to improve</source>
             <translation type="unfinished" />
         </message>
@@ -510,6 +514,10 @@
             <source>{model} (not for this)</source>
             <translation type="unfinished" />
         </message>
+        <message>
+            <source>Another model for the same improvement, your own among them.</source>
+            <translation type="unfinished" />
+        </message>
     </context>
     <context>
         <name>panel.fusion</name>
@@ -699,6 +707,10 @@
         <name>panel.slice_preview</name>
         <message>
             <source>This model needs the whole stack of slices for every pixel: there is no preview of one slice</source>
+            <translation type="unfinished" />
+        </message>
+        <message>
+            <source>Fused volumes are made of all series at once: there is no preview of one slice</source>
             <translation type="unfinished" />
         </message>
         <message>
