@@ -24,10 +24,10 @@ def prepare_process() -> None:
     Threads that wait for others sleep instead of spinning, there are no more of them than the container may use at a
     time, and freed memory stays with the process for the next tile instead of being zeroed by the kernel again.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     threads = _allowed()
+    _set("OMP_WAIT_POLICY", "passive")
     if threads is not None:
-        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+        _set("OMP_NUM_THREADS", str(threads))
     if sys.platform == "linux" and not any(name.startswith("MALLOC_") for name in os.environ):
         import ctypes
 
@@ -35,6 +35,19 @@ def prepare_process() -> None:
             mallopt = ctypes.CDLL(None).mallopt
             mallopt(_MMAP_MAX, 0)
             mallopt(_TRIM_THRESHOLD, -1)
+
+
+def environment_before() -> dict[str, str]:
+    """The environment without what ``prepare_process`` has set, for a process that is to know nothing of it."""
+    return {name: value for name, value in os.environ.items() if _set_here.get(name) != value}
+
+
+_set_here: dict[str, str] = {}
+
+
+def _set(name: str, value: str) -> None:
+    if name not in os.environ:
+        os.environ[name] = _set_here[name] = value
 
 
 def _allowed() -> int | None:

@@ -18,6 +18,7 @@ COMMANDS = {
     "fuse": "make one isotropic volume of axial, sagittal and coronal series",
     "batch": "enhance every volume below a folder",
     "evaluate": "measure models and classical methods on reference volumes",
+    "benchmark": "time models on this computer, against its limit and other ways",
     "compare": "draw methods side by side with zoom and difference",
     "models": "list, show, verify, import and export models",
     "train": "train a generator on your own volumes",

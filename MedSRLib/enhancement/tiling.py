@@ -147,7 +147,7 @@ class TiledGenerator:
         inner = self._scaled([slice(border, border + n) for n in size])
         while True:
             try:
-                return self._run(_mirrored(x, border).to(self.device))[(slice(None), *inner)].to(x.device)
+                return self._run(mirrored(x, border).to(self.device))[(slice(None), *inner)].to(x.device)
             except RuntimeError as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -270,7 +270,7 @@ class TiledGenerator:
                 notes.append(text)
 
 
-def _mirrored(x: torch.Tensor, border: int) -> torch.Tensor:
+def mirrored(x: torch.Tensor, border: int) -> torch.Tensor:
     """Images with a mirrored border along every axis, about their edges, half a voxel beyond the outer centres."""
     for axis, n in enumerate(x.shape[2:], start=2) if border else ():
         index = np.pad(np.arange(n), border, mode="symmetric")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from MedSRLib import process
-from MedSRLib.process import prepare_process
+from MedSRLib.process import environment_before, prepare_process
 
 FAULTS = """
 import resource, torch
@@ -43,6 +43,14 @@ def test_threads_that_wait_sleep() -> None:
     prepare_process()
     assert os.environ["OMP_WAIT_POLICY"] == "passive"
     assert "OMP_NUM_THREADS" not in os.environ
+
+
+def test_other_programs_can_be_started_with_what_the_user_has_set_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    prepare_process()
+    before = environment_before()
+    assert "OMP_WAIT_POLICY" not in before
+    assert before["OMP_NUM_THREADS"] == "7"
 
 
 def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
