@@ -73,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     described = [source.described() for source in sources]
     like = None if arguments.like is None else read_volume(arguments.like)
 
+    from MedSRLib.enhancement.devices import device_notes
     from MedSRLib.fusion.fuse import fuse
     from MedSRLib.fusion.grid import plan_fusion
     from MedSRLib.fusion.report import mark_of, with_inputs
@@ -80,6 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
     names = _names(arguments.inputs)
     plan = plan_fusion(volumes, spacing=options.spacing, like=like, field=options.field)
     print(f"medsr: fusing {len(volumes)} series to {plan.describe()}", file=sys.stderr)
+    said = device_notes(options.device)
+    for sentence in said:
+        print(f"medsr: {sentence}", file=sys.stderr)
     with progress_bar("medsr") as progress:
         fused = fuse(volumes, names=names, like=like, model=arguments.model, progress=progress, **options.to_json())
     report = {"output": str(arguments.output), **with_inputs(fused.report, arguments.inputs, sources, described)}
@@ -90,7 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.report is not None:
         write_atomically(arguments.report, f"{text}\n".encode("utf-8", "backslashreplace"))
     for sentence in dict.fromkeys((*report["warnings"], *report["notes"])):
-        print(f"medsr: {sentence}", file=sys.stderr)
+        if sentence not in said:
+            print(f"medsr: {sentence}", file=sys.stderr)
     print(text if arguments.json else summary(report))
     return 0
 

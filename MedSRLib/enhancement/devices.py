@@ -26,7 +26,7 @@ def resolve_device(name: str = "auto") -> torch.device:
     """A torch device; "auto" takes CUDA where it works, then Apple's MPS, then the CPU, see ``device_notes``.
 
     Raises:
-        UsageError: the name is unknown or this machine has no such device.
+        UsageError: the name is unknown, this machine has no such device, or it does not run a kernel.
     """
     import torch
 
@@ -36,8 +36,10 @@ def resolve_device(name: str = "auto") -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     device = torch.device(name)
-    missing_cuda = device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
-    if missing_cuda or (device.type == "mps" and not torch.backends.mps.is_available()):
+    works, problem = _try_cuda(name) if device.type == "cuda" else (torch.backends.mps.is_available(), "")
+    if device.type != "cpu" and problem:
+        raise UsageError(f"PyTorch {torch.__version__} cannot use the device {name!r} ({problem}): use --device cpu")
+    if device.type != "cpu" and not works:
         raise UsageError(
             f"this machine has no device {name!r}: use --device cpu, or install a torch build that sees it"
         )
@@ -67,7 +69,7 @@ def device_notes(name: str = "auto") -> tuple[str, ...]:
 
 
 @cache
-def _try_cuda() -> tuple[bool, str]:
+def _try_cuda(name: str = "cuda") -> tuple[bool, str]:
     """Whether torch sees a CUDA device, and why a kernel fails on it; asked once a process.
 
     A card that torch lists may still be too new for its kernels, and a driver too old for it hides every card: only a
@@ -84,7 +86,10 @@ def _try_cuda() -> tuple[bool, str]:
             torch.cuda.init()
             if not seen:
                 return False, ""
-            image, kernel = torch.ones(1, 1, 8, 8, device="cuda"), torch.ones(1, 1, 3, 3, device="cuda")
+            index = torch.device(name).index
+            if index is not None and index >= torch.cuda.device_count():
+                return False, ""
+            image, kernel = torch.ones(1, 1, 8, 8, device=name), torch.ones(1, 1, 3, 3, device=name)
             torch.nn.functional.conv2d(image, kernel).sum().item()
         except torch.OutOfMemoryError:
             return True, ""  # the card works: what does not fit now is seen to where tiles are run

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from MedSRLib.acquisition.slice_profiles import SliceProfile, profile_reach
-from MedSRLib.enhancement.devices import device_label, resolve_device
+from MedSRLib.enhancement.devices import device_label, device_notes, resolve_device
 from MedSRLib.errors import EnhancementCancelled
 from MedSRLib.fusion.checks import require_fusable
 from MedSRLib.fusion.coarse import settle
@@ -104,7 +104,7 @@ def fuse(
     """
     started = time.monotonic()
     names = [f"series {n}" for n in range(1, len(volumes) + 1)] if names is None else list(names)
-    warnings = require_fusable(volumes, names, registration=registration or slice_motion)
+    warnings = [*device_notes(device), *require_fusable(volumes, names, registration=registration or slice_motion)]
     profile_reach(profile, 1.0)
     plan = plan_fusion(volumes, spacing=spacing, like=like, field=field)
     target = resolve_device(device)

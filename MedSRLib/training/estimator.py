@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from MedSRLib.acquisition.batched import KSPACE
-from MedSRLib.enhancement.devices import device_label, resolve_device
+from MedSRLib.enhancement.devices import device_label, device_notes, resolve_device
 from MedSRLib.errors import EnhancementCancelled, OutputError, TrainingError, UsageError
 from MedSRLib.models.estimator import save_estimator
 from MedSRLib.networks.acquisition_estimator import SMALLEST_NOISE, AcquisitionEstimator
@@ -246,9 +246,10 @@ def sampler_of(
 
 
 def _warnings(config: EstimatorConfig, data: TrainingData) -> list[str]:
-    """What is said of the data before a run."""
+    """What is said of the device and the data before a run."""
     missing = sorted(set(config.factors) - set(fitting_factors(config, data.train)))
     return [
+        *device_notes(config.run.device),
         *data.warnings,
         *(
             f"factor {factor} is left out: no volume has slices of {config.pairs.patch * factor} voxels a side"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from MedSRLib.enhancement.devices import device_label, resolve_device
+from MedSRLib.enhancement.devices import device_label, device_notes, resolve_device
 from MedSRLib.networks.build import build_generator
 from MedSRLib.networks.vgg import VGGTrunk
 from MedSRLib.training.config import TrainingConfig
@@ -131,7 +131,7 @@ def rehearse(config: TrainingConfig, folder: Path) -> RunPlan:
         list(data.validation),
         stages,
         _peak_memory(device),
-        (*data.warnings, *warnings),
+        (*device_notes(config.run.device), *data.warnings, *warnings),
     )
 
 

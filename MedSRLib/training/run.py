@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from MedSRLib.enhancement.devices import resolve_device
+from MedSRLib.enhancement.devices import device_notes, resolve_device
 from MedSRLib.errors import UsageError
 from MedSRLib.models.card import write_card
 from MedSRLib.models.catalogue import Model, find_model, save_model
@@ -89,7 +89,7 @@ def train(
     teacher = load_teacher(config, find_start(config.distil.teacher, folder)) if config.distil.teacher else None
     data = read_data(config, folder, cancelled)
     if warn is not None and rank() == 0:
-        for sentence in data.warnings:
+        for sentence in (*device_notes(config.run.device), *data.warnings):
             warn(sentence)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from fusion_fixtures import AXIAL, SAGITTAL, Blobs, stack
 
 from MedSRLib.commands.main import main
 from MedSRLib.enhancement import devices
@@ -116,6 +118,17 @@ def test_who_names_a_device_is_told_nothing(install: Callable[[Card], Card]) -> 
         resolve_device("cuda:99")
 
 
+def test_a_device_that_is_named_and_runs_no_kernel_is_refused_with_the_reason(install: Callable[[Card], Card]) -> None:
+    install(Card(listed=True, runs=RuntimeError(TOO_NEW)))
+    with pytest.raises(UsageError, match=r"cannot use the device 'cuda' \(CUDA error: no kernel image .*--device cpu"):
+        resolve_device("cuda")
+    install(Card(listed=False, starts=TOO_OLD))
+    with pytest.raises(UsageError, match=r"'cuda' \(The NVIDIA driver on your system is too old"):
+        resolve_device("cuda")
+    install(Card(listed=True))
+    assert resolve_device("cuda") == torch.device("cuda")
+
+
 @pytest.mark.usefixtures("models_folder")
 def test_the_reason_is_said_once_and_stands_in_the_report(
     install: Callable[[Card], Card],
@@ -133,3 +146,19 @@ def test_the_reason_is_said_once_and_stands_in_the_report(
     content = json.loads(report.read_text())
     assert note in content["notes"]
     assert content["device"] == "CPU"
+
+
+def test_fusing_says_the_reason_once_before_it_begins(
+    install: Callable[[Card], Card], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(Card(listed=False, starts=TOO_OLD))
+    names = [str(tmp_path / "axial.nrrd"), str(tmp_path / "sagittal.nrrd")]
+    for name, directions in zip(names, (AXIAL, SAGITTAL), strict=True):
+        write_volume(stack(Blobs(), directions, side=28.0, dtype=np.int16), Path(name))
+    report = tmp_path / "report.json"
+    options = ["--no-generator", "--no-registration", "--spacing", "2", "--report", str(report)]
+    assert main(["fuse", *names, str(tmp_path / "out.nrrd"), *options]) == 0
+    (note,) = device_notes()
+    said = capsys.readouterr().err
+    assert said.count(f"medsr: {note}\n") == 1
+    assert note in json.loads(report.read_text())["warnings"]

@@ -17,6 +17,7 @@ from MedSRLib.enhancement.enhancer import enhance
 from MedSRLib.errors import EnhancementCancelled, InputError, UsageError
 from MedSRLib.models.catalogue import Model, resources_folder
 from MedSRLib.networks.build import build_generator
+from MedSRLib.training import run
 from MedSRLib.training.arguments import load_run
 from MedSRLib.training.config import OptimiserConfig, TrainingConfig, load_config
 from MedSRLib.training.fidelity_stage import learning_rate, take_over
@@ -273,3 +274,11 @@ def test_tensorboard_is_written_when_asked(workplace: Path) -> None:
     pytest.importorskip("tensorboard", reason="the optional package tensorboard is not installed")
     train(config_of(workplace, "run.tensorboard=true", "optimiser.iterations=4"), workplace)
     assert list((workplace / "runs" / "tiny").glob("events.out.tfevents.*"))
+
+
+def test_a_run_says_why_it_does_not_use_the_gpu(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = "the CPU is used, because PyTorch cannot use the GPU: its driver is too old"
+    monkeypatch.setattr(run, "device_notes", lambda name: (reason,) if name == "auto" else ())
+    said: list[str] = []
+    train(config_of(workplace, "run.device=auto", "optimiser.iterations=1"), workplace, warn=said.append)
+    assert said[0] == reason
