@@ -136,6 +136,7 @@ class SlicePreview:
         self._layer = PreviewLayer(source, volume, factors, view, composite)
         self._grid = TileGrid(size, axis)
         self._parts.clear()
+        self._wanted = []
         self._job = volume, f"{source.GetID()} {next(_numbers)}"
         self._voxels_of = _voxels_now(source)
         follow = self._observe
@@ -188,18 +189,23 @@ class SlicePreview:
         if not self._job[1]:
             self._restart()
             return
+        problem, wanted = "", []
         try:
-            self._wanted = tiles_seen(self._layer.source, self._layer.view, self._grid)
+            wanted = tiles_seen(self._layer.source, self._layer.view, self._grid)
         except MedSRError as error:
-            self._wanted = []
-            self._say(in_slicer(str(error)))
-        self._layer.show(self._wanted, self._parts)
-        missing = [box for box in self._wanted if box not in self._parts]
+            problem = in_slicer(str(error))
+        if wanted != self._wanted:  # showing modifies what is observed
+            self._wanted = wanted
+            self._layer.show(wanted, self._parts)
+        missing = [box for box in wanted if box not in self._parts]
         if not missing:
             self._leave_worker()
-            self._say_progress()
         elif not set(missing) <= self._asked:
             self._ask(missing)
+        if problem:
+            self._say(problem)
+        elif self.is_on:
+            self._say_progress()
 
     def _restart(self) -> None:
         """In the same view, for what the parameters are now."""
@@ -242,8 +248,6 @@ class SlicePreview:
             self._asked = set()
             self.stop()
             slicer.util.errorDisplay(in_slicer(str(error)))
-            return
-        self._say_progress()
 
     def _taker(self, kept: str) -> Callable[[VoxelBox, np.ndarray], None]:
         """Keeps and shows the parts that come for these voxels, model and options; later ones are of others."""

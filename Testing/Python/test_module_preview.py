@@ -194,6 +194,40 @@ def test_a_view_beside_the_volume_says_so(panel: Any, jobs: Jobs, manager: Layou
     assert "fade with the slider" in panel.ui.statusLabel.text
 
 
+def test_a_view_that_is_turned_across_the_slices_says_so_and_waits(
+    panel: Any, jobs: Jobs, manager: LayoutManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import MedSRLib.scene.slice_tiles as slice_tiles
+
+    monkeypatch.setattr(slice_tiles, "_MOST_SLICES", 3)
+    panel.ui.previewButton.click()
+    view = manager.sliceWidget("Red").mrmlSliceNode()
+    view.SetOrientationToSagittal()
+    rest(0.3)
+    assert "cuts through 12 slices" in panel.ui.statusLabel.text
+    assert jobs.cancelled == 1
+    assert panel.ui.previewButton.checked
+    view.SetOrientationToAxial()
+    rest(0.3)
+    assert len(jobs.asked) == 2
+    jobs.answer()
+    assert "fade with the slider" in panel.ui.statusLabel.text
+
+
+def test_a_view_that_is_modified_but_stands_still_is_left_alone(
+    panel: Any, jobs: Jobs, manager: LayoutManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Showing something may modify the view: that must not go round in a circle."""
+    panel.ui.previewButton.click()
+    jobs.answer()
+    shown = []
+    monkeypatch.setattr(panel.preview._layer, "show", lambda *_: shown.append(1))
+    manager.sliceWidget("Red").mrmlSliceNode().Modified()
+    rest(0.3)
+    assert shown == []
+    assert len(jobs.asked) == 1
+
+
 def test_the_slider_and_the_flicker_key_show_before_and_after(panel: Any, jobs: Jobs, manager: LayoutManager) -> None:
     panel.ui.previewButton.click()
     red = composite(manager)
