@@ -31,9 +31,9 @@ _CAUTION = 0.2
 """Standard deviations that a width is taken to be narrower."""
 _UNSEEN = 0.002
 """Noise, in parts of the range, that the texture of a clean scan is taken for."""
-_WIDTH_SURENESS, _NOISE_SURENESS = 1.3, 2.0
-"""So many times less sure than the network, and than patches of one volume are of one mind. With it errors are within one
-deviation in two cases of three, at widths of 0.6 to 1.3 and noise to 3 %, on 21 volumes that were not trained on."""
+_WIDTH_DOUBT, _NOISE_DOUBT = 1.3, 2.0
+"""So many times less sure than the network says, and than patches of one volume are of one mind. With it errors are
+within one deviation in two cases of three, at widths of 0.6 to 1.3 and noise to 3 %, on 21 volumes not trained on."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def estimate_acquisition(volume: Volume, scaling: IntensityScaling) -> Estimate:
     point_spread: PointSpread = round(min(max(cautious, _NARROWEST), _WIDEST), 2)
     if truncates and answers[:, 2].mean() > 0:
         point_spread = "kspace"
-    deviation = float(np.hypot(_NOISE_SURENESS * spread * seen, _UNSEEN)) * scaling.width
-    return Estimate(point_spread, noise, _WIDTH_SURENESS * width_deviation, deviation, own_estimator())
+    deviation = float(np.hypot(_NOISE_DOUBT * spread * seen, _UNSEEN)) * scaling.width
+    return Estimate(point_spread, noise, _WIDTH_DOUBT * width_deviation, deviation, own_estimator())
 
 
 def take_patches(voxels: np.ndarray, scaling: IntensityScaling) -> np.ndarray:
