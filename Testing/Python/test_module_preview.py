@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import fake_qt
+import fake_slicer
 import fake_widgets
 import numpy as np
 import pytest
 from conftest import make_tiny_model
 from fake_layout import LayoutManager
 from jobs_support import wait_until
-from module_fixtures import settle
+from module_fixtures import MODULE_FILE, settle
 from scene_fixtures import STRAIGHT, blob, enhance_node, node_ids
 
 from MedSRLib.enhancement.enhancer import enhance
@@ -317,6 +319,47 @@ def test_nothing_is_left_however_it_ends(
         assert composite(manager).GetBackgroundVolumeID() == other.GetID()
     assert composite(manager).GetForegroundVolumeID() is None
     rest(0.3)  # no timer goes on
+    assert fake_widgets.BOXES == []
+
+
+def test_reloading_the_module_in_mid_preview_is_safe(
+    panel: Any, jobs: Jobs, scene: Any, module: Any, application: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Slicer reloads: the new code is run while the old widget is still there, which is cleaned up then."""
+    nodes, made = node_ids(scene), []
+
+    def reload(old: Any) -> None:
+        new = fake_slicer.load_module(monkeypatch, MODULE_FILE)
+        old.cleanup()
+        parent = fake_widgets.qMRMLWidget()
+        parent.setLayout(fake_widgets.QVBoxLayout())
+        parent.__dict__["isEntered"] = True
+        made.append(new.MedSRWidget(parent))
+        made[0].setup()
+        made[0].enter()
+
+    monkeypatch.setattr(module.ScriptedLoadableModuleWidget, "onReload", reload)
+    kept = {name: one for name, one in sys.modules.items() if name.partition(".")[0] == "MedSRLib"}
+    panel.ui.previewButton.click()
+    panel.ui.flickerButton.click()
+    try:
+        panel.onReload()
+        (new,) = made
+        assert type(new.preview) is not type(panel.preview)
+        assert node_ids(scene) == nodes
+        assert jobs.cancelled == 1
+        rest(1.0)  # no timer of the old one goes on
+        again = Jobs(new)
+        assert new._parameterNode.inputVolume is scene.GetFirstNodeByName("T1")
+        new.ui.previewButton.click()
+        again.answer(333)
+        assert (voxels(new) == 333).all()
+        new.cleanup()
+        assert node_ids(scene) == nodes
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "MedSRLib"]:
+            del sys.modules[name]
+        sys.modules.update(kept)
     assert fake_widgets.BOXES == []
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,26 @@ def the_worker_starts_without_pythonpath_and_rests() -> None:
     assert enhance(widget, source, region_in(source, BOX)) is not None
 
 
+def another_python_is_named_and_what_it_lacks_is_said() -> None:
+    widget, source = panel(), sample()
+    widget.ui.inputSelector.setCurrentNode(source)
+    line = widget.ui.pythonPathLineEdit
+    line.currentPath = sys.executable
+    try:
+        assert widget.ui.enhanceButton.enabled, widget.ui.enhanceButton.toolTip
+        assert enhance(widget, source, region_in(source, BOX)) is not None
+        with tempfile.TemporaryDirectory() as folder:
+            other = Path(folder, "no_python")
+            other.write_text("#!/bin/sh\nexit 1\n")
+            other.chmod(0o755)
+            line.currentPath = str(other)
+            assert not widget.ui.enhanceButton.enabled
+            assert "cannot be started as Python" in widget.ui.enhanceButton.toolTip
+    finally:
+        line.currentPath = ""
+    assert widget.ui.enhanceButton.enabled
+
+
 def a_region_is_drawn_and_its_result_lies_over_the_input() -> None:
     widget, source = panel(), sample()
     show(source)
@@ -317,6 +338,7 @@ run(
         a_double_click_does_not_cancel,
         without_pytorch_the_way_is_said_before_the_click,
         the_worker_starts_without_pythonpath_and_rests,
+        another_python_is_named_and_what_it_lacks_is_said,
         a_region_is_drawn_and_its_result_lies_over_the_input,
         before_and_after_fade_flicker_and_share_grey_levels,
         the_uncertainty_map_has_colours_a_legend_and_a_view,
