@@ -161,6 +161,8 @@ class FidelityReport:
             ]
         if self.missing_detail is not None:
             parts.append(f"{100 * max(0.0, self.missing_detail):.0f} % of fine detail is missing")
+        elif self.residual_in_noise is not None:
+            parts.append("too little detail above it to tell whether some is missing")
         return ", ".join(parts)
 
     def to_json(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from reports import report_of
 from scipy import ndimage
 
 from MedSRLib.acquisition.operator import AcquisitionModel
-from MedSRLib.enhancement.enhancer import enhance
+from MedSRLib.enhancement.enhancer import enhance, run_generator
 from MedSRLib.enhancement.frames import join_reports
 from MedSRLib.enhancement.report import FidelityTally, residual_warnings
 from MedSRLib.enhancement.result import FidelityReport
@@ -100,7 +101,7 @@ def test_slabs_add_up_to_the_whole() -> None:
 
 
 @pytest.fixture
-def told_model(tmp_path: object) -> Model:
+def told_model(tmp_path: Path) -> Model:
     return make_tiny_model(tmp_path / "told", conditions=("width", "kspace", "noise"), arguments={"in_channels": 4})
 
 
@@ -113,6 +114,20 @@ def test_the_report_says_how_sure_it_is_and_who_said_it(told_model: Model, smoot
     assert (told.point_spread_deviation, told.noise_deviation) == (None, None)
     assert "point spread of 0.80 pixels (given)" in told.acquisition_text
     assert "\N{PLUS-MINUS SIGN}" not in told.acquisition_text
+
+
+def test_interpolation_alone_lacks_detail_and_projected_onto_the_input_it_does_not(tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "nothing", base_iterations=0)
+    generator = model.load_generator()
+    for parameter in generator.parameters():
+        parameter.detach().zero_()
+    y = IN_PLANE.apply(anatomy((4, 128, 128)))
+    volume = Volume(np.rint(y).astype(np.int16), np.eye(4), "MR")
+    known = {"point_spread": 1.0, "device": "cpu"}
+    alone = run_generator(volume, model.manifest, generator, consistency=False, **known).report
+    projected = run_generator(volume, model.manifest, generator, **known).report
+    assert any("fine detail is missing" in warning for warning in alone.warnings)
+    assert projected.warnings == ()
 
 
 def test_a_blank_image_leaves_no_infinity_in_the_report(told_model: Model) -> None:
@@ -137,6 +152,12 @@ def test_the_report_says_who_said_how_thick_slices_are(
     volume = replace(smooth_volume(), slice_thickness=header)
     assert enhance(volume, told_model, point_spread=width).report.slice_thickness_source == source
     assert enhance(smooth_volume(), told_model).report.slice_thickness_source == "assumed"
+
+
+def test_the_text_says_where_it_cannot_be_told_whether_detail_is_missing() -> None:
+    assert "2 % of fine detail is missing" in report_of().residual_text
+    assert "too little detail above it to tell" in report_of(missing_detail=None).residual_text
+    assert report_of(residual_in_noise=None, missing_detail=None).residual_text == "no noise"
 
 
 def test_frames_report_the_one_that_lacks_the_most() -> None:
