@@ -29,9 +29,15 @@ def estimator_folder() -> Path:
 
 
 def own_estimator() -> tuple[str, ...]:
-    """A sentence for reports where the estimator is the user's own; none where it is the shipped one."""
-    own = os.environ.get(OWN)
-    return (f"point spread and noise were estimated by {own}, which {OWN} names",) if own else ()
+    """A sentence for reports where the estimator is the user's own, without its place; none where it is the shipped one.
+
+    It has been loaded before, so that its manifest can be read.
+    """
+    if not os.environ.get(OWN):
+        return ()
+    entry = json.loads((estimator_folder() / _MANIFEST).read_text(encoding="utf-8"))
+    name = f"{entry.get('name', 'an estimator')} {entry.get('version', '')}".rstrip()
+    return (f"point spread and noise were estimated by {name}, which {OWN} names",)
 
 
 def load_estimator(folder: Path | None = None) -> AcquisitionEstimator:
