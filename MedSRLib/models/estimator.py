@@ -29,7 +29,7 @@ def estimator_folder() -> Path:
 
 
 def own_estimator() -> tuple[str, ...]:
-    """A sentence for reports where the estimator is the user's own, without its place; none where it is the shipped one.
+    """A sentence for reports where the estimator is the user's own, without its place; none for the shipped one.
 
     It has been loaded before, so that its manifest can be read.
     """
