@@ -282,7 +282,7 @@ class MedSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onUndone(self, name: str, latest: Any) -> None:
         """Called when a result was taken out of the scene; ``latest`` is the one before it, or None."""
-        self.results.trust.restore(slicer.mrmlScene)
+        self.results.trust.restore(slicer.mrmlScene, place=False)
         self._parameterNode.resultVolume = latest
         self._checkCanApply()
         self.ui.statusLabel.text = _("Undone: {name}").format(name=name)

@@ -16,10 +16,10 @@ from MedSRLib.jobs.interpreter import named_interpreter
 from MedSRLib.models.installed import manifest_for
 from MedSRLib.panel.advanced import AdvancedSection
 from MedSRLib.panel.choosers import DeviceChooser, ModelChooser
+from MedSRLib.panel.expectation import expect
 from MedSRLib.panel.fusion import SeriesList
 from MedSRLib.panel.interpreter import InterpreterChooser, interpreter_problem
 from MedSRLib.panel.packages import missing_packages, needs_extension
-from MedSRLib.panel.preview import preview
 from MedSRLib.panel.words import in_slicer
 from MedSRLib.scene.browsing import sequence_of
 
@@ -171,7 +171,7 @@ class Assessment:
         self._advanced.allow(fusing=self.fusing)
         if self.fusing:
             return self.series.estimate(parameters, manifest, self._devices.name, self._devices.label)
-        one = preview(
+        one = expect(
             parameters.inputVolume,
             None if self.all_frames else parameters.outputVolume,
             parameters.region,

@@ -155,17 +155,18 @@ class TrustSection:
         _annotate(names, [first.GetName(), _("MedSR result"), *(other.GetName() for other in others)])
         self.show(self._result)
 
-    def restore(self, scene: Any) -> None:
+    def restore(self, scene: Any, *, place: bool = True) -> None:
         """Makes the views of a scene as they were before the result came.
 
         Args:
             scene: vtkMRMLScene.
+            place: also lets them look where they looked.
         """
         from MedSRLib.scene.views import restore_views
 
         views, self._views_before = self._views_before, None
         if views is not None:
-            restore_views(scene, views)
+            restore_views(scene, views, place=place)
         self.show(self._result)
 
     def _leave_comparison(self, scene: Any) -> None:

@@ -11,6 +11,7 @@ from MedSRLib.scene.capture import entry_text
 from MedSRLib.scene.hierarchy import item_of
 from MedSRLib.scene.nodes import affine_of, set_affine
 from MedSRLib.scene.output import DIFFERENCE_ROLE, SOURCE_ROLE, UNCERTAINTY_ROLE, coded_entry
+from MedSRLib.scene.views import ordinary_views
 
 _ROLES = (SOURCE_ROLE, UNCERTAINTY_ROLE, DIFFERENCE_ROLE)
 
@@ -56,6 +57,7 @@ class Undo:
             made = [self._result.GetNodeReference(role) for role in (DIFFERENCE_ROLE, UNCERTAINTY_ROLE)]
             for node in (*made, self._result):
                 if node is not None and node not in kept:
+                    _show_instead_of(node, self._result.GetNodeReference(SOURCE_ROLE))
                     remove_volume(node)
         for former in self._former:
             if self._scene.IsNodePresent(former.node):
@@ -64,6 +66,8 @@ class Undo:
 
     def _remove_sequence(self) -> None:
         browser, proxy = browser_of(self._result)
+        if proxy is not None:
+            _show_instead_of(proxy, proxy.GetNodeReference(SOURCE_ROLE))
         if browser is not None:
             browser.RemoveSynchronizedSequenceNode(self._result.GetID())
         for node in (proxy, self._result):
@@ -90,6 +94,16 @@ def remove_volume(node: Any) -> None:
         one.GetStorageNodeID() == storage.GetID() for one in slicer.util.getNodesByClass("vtkMRMLStorableNode", scene)
     ):
         scene.RemoveNode(storage)
+
+
+def _show_instead_of(node: Any, source: Any) -> None:
+    """Lets the views that show a volume show its input, if that is there, from where they look."""
+    for _, composite in ordinary_views(node.GetScene()):
+        with slicer.util.NodeModify(composite):
+            if composite.GetBackgroundVolumeID() == node.GetID():
+                composite.SetBackgroundVolumeID(None if source is None else source.GetID())
+            if composite.GetForegroundVolumeID() == node.GetID():
+                composite.SetForegroundVolumeID(None)
 
 
 class _Former:

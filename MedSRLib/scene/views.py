@@ -70,8 +70,14 @@ def capture_views(scene: Any) -> Views:
     return Views(arrangement, tuple(capture_view(view, composite) for view, composite in ordinary_views(scene)))
 
 
-def restore_views(scene: Any, state: Views) -> None:
-    """Makes the views as they were; volumes that are gone leave their layer empty."""
+def restore_views(scene: Any, state: Views, *, place: bool = True) -> None:
+    """Makes the views as they were; volumes that are gone leave their layer empty.
+
+    Args:
+        scene: vtkMRMLScene.
+        state: what they were.
+        place: also lets them look where they looked; else they show there what they showed, where they look now.
+    """
     layout = layout_of(scene)
     if layout is not None and state.arrangement is not None:
         layout.SetViewArrangement(state.arrangement)
@@ -88,7 +94,8 @@ def restore_views(scene: Any, state: Views) -> None:
             composite.SetLabelOpacity(one.opacities[1])
             composite.SetLinkedControl(one.linked[0])
             composite.SetHotLinkedControl(one.linked[1])
-        look(view, one)
+        if place:
+            look(view, one)
 
 
 def show_instead(output: Any, source: Any) -> list[str]:

@@ -349,6 +349,23 @@ def test_undo_takes_the_latest_results_out_of_the_scene_one_by_one(
     assert second.GetScene() is None
 
 
+@pytest.mark.parametrize("restored", [False, True])
+def test_undo_shows_the_input_where_the_user_looks_now(
+    panel: Any, manager: LayoutManager, monkeypatch: pytest.MonkeyPatch, restored: bool
+) -> None:
+    source = panel._parameterNode.inputVolume
+    result = run(panel, monkeypatch)
+    if restored:  # there is no way back any more, and the user chose the result again
+        panel.ui.restoreButton.click()
+        manager.sliceWidget("Red").mrmlSliceCompositeNode().SetBackgroundVolumeID(result.GetID())
+    view = manager.sliceWidget("Red").mrmlSliceNode()
+    view.SetSliceOffset(view.GetSliceOffset() + 5)
+    place = offset(manager, "Red")
+    panel.ui.undoButton.click()
+    assert shown(manager, "Red") == source.GetID()
+    assert offset(manager, "Red") == pytest.approx(place)
+
+
 def test_undo_gives_back_what_was_written_over(
     panel: Any, add_volume: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from MedSRLib.scene.region import box_from_roi
 from MedSRLib.volumes.volume import Volume
 
 
-def preview(
+def expect(
     input_node: Any, output_node: Any, roi_node: Any, manifest: Manifest, device_label: str, options: Options
 ) -> Estimate:
     """The estimate for a node; voxels are not looked at.
