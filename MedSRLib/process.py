@@ -21,13 +21,15 @@ _MMAP_MAX, _TRIM_THRESHOLD = -4, -1
 def prepare_process() -> None:
     """To be called before torch is imported; what the user has set in the environment stays.
 
-    Threads that wait for others sleep instead of spinning, there are no more of them than the container may use at a
-    time, and freed memory stays with the process for the next tile instead of being zeroed by the kernel again.
+    Threads that wait for others sleep instead of spinning, and there are no more of them than the container may use at
+    a time. What was compiled for a GPU is kept for the next process, and freed memory stays with this one for the next
+    tile instead of being zeroed by the kernel again.
     """
     threads = _allowed()
     _set("OMP_WAIT_POLICY", "passive")
     if threads is not None:
         _set("OMP_NUM_THREADS", str(threads))
+    _set("TORCHINDUCTOR_CACHE_DIR", str(Path.home() / ".medsr" / "compiled"))
     if sys.platform == "linux" and not any(name.startswith("MALLOC_") for name in os.environ):
         import ctypes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from functools import cache
 from typing import TYPE_CHECKING
@@ -143,3 +144,12 @@ def tile_voxels(generator: Generator, device: torch.device) -> int:
     per_voxel = _FLOAT32_BYTES * (3 * features * math.prod(generator.factors) + 2 * widest + 2 * features)
     budget = _GPU_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _CPU_TILE_BYTES
     return max(1, int(budget / per_voxel))
+
+
+def now(device: torch.device) -> float:
+    """Seconds of a clock, once the device has done what it was given."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

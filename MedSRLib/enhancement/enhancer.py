@@ -243,9 +243,12 @@ class Enhancer:
         scaling, floor = self._levels_of(volume)
         known = self._find_out(volume, assumed, scaling, progress)
         acquisition, noise = known.acquisition, known.noise
-        self._generator.begin(told(manifest.conditions, acquisition, noise / scaling.width))
         kept_noise = options.noise_reduction * noise / scaling.width
         extent = extent_of(volume, region, manifest, acquisition, noisy=kept_noise > 0)
+        low = tuple(span.stop - span.start for span in extent.context)
+        runs = self._restoration.runs if options.uncertainty else 1
+        seen = runs * self._restoration.voxels_seen(low, extent.context_shape)
+        self._generator.begin(told(manifest.conditions, acquisition, noise / scaling.width), seen)
         voxels = np.empty(extent.shape, volume.voxels.dtype)
         spread = np.empty(extent.shape, np.float32) if options.uncertainty else None
 
@@ -322,7 +325,7 @@ class Enhancer:
             from MedSRLib.enhancement.estimation import estimate_acquisition
 
             progress(0.0, "estimating point spread and noise")
-            self._estimate = estimate_acquisition(volume, scaling)
+            self._estimate = estimate_acquisition(volume, scaling, self._generator.device)
         found = self._estimate
         known = _Known(assumed, "assumed" if options.point_spread is None else "given")
         if unknown_spread and found is not None:

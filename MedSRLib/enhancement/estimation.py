@@ -13,6 +13,7 @@ from MedSRLib.networks.acquisition_estimator import SMALLEST_NOISE
 from MedSRLib.volumes.intensity import IntensityScaling
 from MedSRLib.volumes.volume import Volume
 
+CPU = torch.device("cpu")
 _SLICES = 6
 _SIDE = 64
 """Of a patch, in voxels; the network takes means over it, so that it need not be the side that it was trained on."""
@@ -55,12 +56,13 @@ class Estimate:
     notes: tuple[str, ...] = ()
 
 
-def estimate_acquisition(volume: Volume, scaling: IntensityScaling) -> Estimate:
+def estimate_acquisition(volume: Volume, scaling: IntensityScaling, device: torch.device = CPU) -> Estimate:
     """In-plane point spread and noise of a volume, from what the network makes of its patches.
 
     Args:
         volume: the whole measurement, whatever part of it is to be enhanced.
         scaling: of the volume.
+        device: where the network runs.
 
     Raises:
         ModelError: the estimator is damaged.
@@ -72,9 +74,9 @@ def estimate_acquisition(volume: Volume, scaling: IntensityScaling) -> Estimate:
     patches = np.pad(patches, [(0, 0), (0, 0), *short], mode="symmetric")
     truncates = volume.modality in ("MR", "other") and volume.voxels.dtype != np.uint8
     kind = torch.tensor([[float(volume.modality == "CT"), float(truncates)]]).expand(len(patches), -1)
-    network = load_estimator()
+    network = load_estimator().to(device)
     with torch.inference_mode():
-        answers = network(torch.from_numpy(patches), kind).double().numpy()
+        answers = network(torch.from_numpy(patches).to(device), kind.to(device)).cpu().double().numpy()
     prior = network.width_mean, network.width_variance
     width, width_deviation = _combined(answers[:, 0], np.exp(answers[:, 1]), prior)
     weights = np.exp(-answers[:, 4])

@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from MedSRLib.enhancement.compiling import Compiling
 from MedSRLib.enhancement.devices import tile_voxels
 from MedSRLib.errors import ModelError, OutOfMemoryError
 from MedSRLib.networks.build import Generator
@@ -122,12 +123,14 @@ class TiledGenerator:
         self._constants: dict[tuple[float, tuple[int, ...]], torch.Tensor] = {}
         self._load()
 
-    def begin(self, told: Sequence[float] = ()) -> None:
+    def begin(self, told: Sequence[float] = (), voxels: int = 0) -> None:
         """Counts anew, for the next volume; what was changed for good stays among the notes.
 
         Args:
             told: values of the maps that follow the image channels, see ``acquisition.conditions``.
+            voxels: that the volume has for the generator; many make it worth compiling.
         """
+        self._network.expect(voxels)
         self.tiles = self.skipped = 0
         self.notes = list(self._lasting)
         if tuple(told) != self._told:
@@ -157,11 +160,12 @@ class TiledGenerator:
     def _load(self) -> None:
         layout = torch.channels_last if len(self._factors) == 2 else torch.contiguous_format
         self._full = self._generator.to(device=self.device, dtype=torch.float32).to(memory_format=layout)  # type: ignore[call-overload]
-        self._network = self._full
+        network = self._full
         if self.dtype != torch.float32:
             import copy
 
-            self._network = copy.deepcopy(self._full).to(self.dtype)
+            network = copy.deepcopy(self._full).to(self.dtype)
+        self._network = Compiling(network, self.device, self._note)
         self._constants.clear()
         self._maps = None
 

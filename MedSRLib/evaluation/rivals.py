@@ -85,11 +85,11 @@ def main(folder: Path) -> None:
 
     from MedSRLib.acquisition.conditions import told
     from MedSRLib.acquisition.interpolation import back_project
+    from MedSRLib.enhancement.devices import now
     from MedSRLib.enhancement.enhancer import CONSISTENCY_ITERATIONS
     from MedSRLib.enhancement.restorations import RESTORATIONS
     from MedSRLib.enhancement.slabs import add_base, base_image, neighbourhoods
     from MedSRLib.enhancement.tiling import mirrored, tile_multiple
-    from MedSRLib.evaluation.speed import now
     from MedSRLib.networks.build import build_generator
     from MedSRLib.volumes.intensity import IntensityScaling, smallest_possible
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,6 +18,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from MedSRLib.enhancement import estimation, finishing, slabs
+from MedSRLib.enhancement.devices import now
 from MedSRLib.enhancement.enhancer import run_generator
 from MedSRLib.enhancement.report import FidelityTally
 from MedSRLib.enhancement.result import Enhanced
@@ -103,13 +103,6 @@ class Timing:
     stages: dict[str, float]
     flops: float
     peak_mib: float | None
-
-
-def now(device: torch.device) -> float:
-    """Seconds, once the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def matrix_limit(device: torch.device, dtype: torch.dtype = torch.float32) -> float:

@@ -178,9 +178,14 @@ def _subject(name: str) -> Subject:
     return Subject(model.manifest, model.load_generator())
 
 
-def random_subject() -> Subject:
-    """``RANDOM``: the cost of ESRGAN's own network; what it makes of an image is not looked at."""
-    arguments = {"spatial_dims": 2, "in_channels": 3, "factors": [2, 2], "features": 64, "blocks": 23, "growth": 32}
+def random_subject(**changes: int) -> Subject:
+    """``RANDOM``: the cost of ESRGAN's own network; what it makes of an image is not looked at.
+
+    Args:
+        changes: of the network's arguments.
+    """
+    size = {"features": 64, "blocks": 23, "growth": 32, **changes}
+    arguments = {"spatial_dims": 2, "in_channels": 3, "factors": [2, 2], **size}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         generator = build_generator("RRDBGenerator", arguments).eval()
