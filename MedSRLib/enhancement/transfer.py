@@ -46,11 +46,16 @@ class Measurement:
         """Voxels in the volume's units, float32 on the device."""
         part = self._grey[box]
         if part.dtype == _UINT16:
-            bits = torch.from_numpy(np.ascontiguousarray(part).view(np.int16)).to(self.device)
+            bits = torch.from_numpy(_own(part).view(np.int16)).to(self.device)
             return (bits.to(torch.int32) & 0xFFFF).float()
         if part.dtype not in _AS_IT_IS:
             part = part.astype(np.float32)
-        return torch.from_numpy(np.ascontiguousarray(part)).to(self.device).float()
+        return torch.from_numpy(_own(part)).to(self.device).float()
+
+
+def _own(part: np.ndarray) -> np.ndarray:
+    """Voxels that torch may take without a warning: those of a scene or of a mapped file are for reading only."""
+    return np.require(part, requirements=["C", "W"])
 
 
 def restored(normalised: torch.Tensor, scaling: IntensityScaling) -> torch.Tensor:

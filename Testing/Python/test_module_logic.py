@@ -28,6 +28,7 @@ def logic(module: ModuleType, models_folder: Any, application: Any, monkeypatch:
     return module.MedSRLogic()
 
 
+@pytest.mark.filterwarnings("error:The given NumPy array is not writable")
 def test_process_returns_the_sharper_volume(
     logic: Any, add_volume: Callable[..., Any], scene: Any, tiny_model: Model
 ) -> None:
