@@ -9,14 +9,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _LEAK = 0.1
-_GRAIN = 20.0
-"""Brings the second differences, which hold little but noise and fine structure, to the size of the grey levels."""
 SMALLEST_NOISE = 3e-4
 """Added to the noise before its logarithm is taken: below it there is nothing to tell."""
+_LEAST_DEVIATION = 1e-3
+_LEAST_GRAIN = 3e-5
+"""Added to standard deviations that are divided by, in parts of the range: a constant patch is divided by them."""
+_LEAST_POWER = 1e-4
 
 
 class AcquisitionEstimator(nn.Module):
-    """Convolutions without padding, the mean and standard deviation of every feature, and two layers that read them.
+    """Convolutions without padding, mean and logarithm of the power of every feature, and three layers that read them.
+
+    Blur and noise show in how the power of a patch falls off with frequency, whatever its contrast: the patch and its
+    second differences each come in their own standard deviation, and ratios of power are differences of logarithms.
 
     Args:
         features: of the first convolutions; the last has twice as many.
@@ -36,7 +41,13 @@ class AcquisitionEstimator(nn.Module):
         for n_in, n_out in itertools.pairwise(widths):
             layers += [nn.Conv2d(n_in, n_out, 3), nn.LeakyReLU(_LEAK)]
         self.body = nn.Sequential(*layers)
-        self.head = nn.Sequential(nn.Linear(4 * features, 64), nn.LeakyReLU(_LEAK), nn.Linear(64, 5))
+        self.head = nn.Sequential(
+            nn.Linear(4 * features + 3, 96),
+            nn.LeakyReLU(_LEAK),
+            nn.Linear(96, 48),
+            nn.LeakyReLU(_LEAK),
+            nn.Linear(48, 5),
+        )
 
     def forward(self, y: Tensor, kind: Tensor) -> Tensor:
         """What each patch shows.
@@ -49,8 +60,15 @@ class AcquisitionEstimator(nn.Module):
             [N, 5]: the Gaussian's width in voxels and the logarithm of its variance, the log odds of truncated
             k-space, the logarithm of the noise (in parts of the range, plus ``SMALLEST_NOISE``) and of its variance.
         """
-        grain = _GRAIN * functional.conv2d(y, self.mask, padding=1)
+        deviation = y.std((1, 2, 3), keepdim=True) + _LEAST_DEVIATION
+        grain = functional.conv2d(y, self.mask, padding=1)
+        fineness = grain.std((1, 2, 3), keepdim=True) + _LEAST_GRAIN
         maps = kind[:, :, None, None].expand(-1, -1, *y.shape[2:])
-        seen = self.body(torch.cat([y, grain, maps], 1))
-        answer: Tensor = self.head(torch.cat([seen.mean((2, 3)), seen.std((2, 3))], 1))
-        return answer
+        contrast = (y - y.mean((1, 2, 3), keepdim=True)) / deviation
+        seen = self.body(torch.cat([contrast, grain / fineness, maps], 1))
+        power = torch.log(seen.square().mean((2, 3)) + _LEAST_POWER) / 2
+        sizes = torch.cat([deviation, fineness, fineness / deviation], 1).flatten(1).log()
+        answer: Tensor = self.head(torch.cat([power, seen.mean((2, 3)), sizes], 1))
+        # The noise is answered relative to what is fine in the patch.
+        width, variance, odds, noise, its_variance = answer.unbind(1)
+        return torch.stack([width, variance, odds, noise + sizes[:, 1], its_variance], 1)

@@ -120,8 +120,8 @@ class EstimatorTraining:
         self.averaged = deepcopy(network).requires_grad_(False)
         self._random = Random(run.seed, device if device.type == "cuda" else "cpu")
         self._device = device
-        self._factors = fitting_factors(config, volumes)
-        self._samplers = {factor: sampler_of(config, factor, volumes, self._random) for factor in set(self._factors)}
+        self._draws = fitting_draws(config, volumes)
+        self._samplers = {draw: sampler_of(config, *draw, volumes, self._random) for draw in sorted(set(self._draws))}
         self._learner = Learner(network, device, betas=optimiser.betas, gradient_clip=optimiser.gradient_clip)
         self.iteration = 0
         self.part = 0.0
@@ -136,8 +136,8 @@ class EstimatorTraining:
             part: what is done of the run, 0 to 1.
         """
         config = self.config
-        factor = self._factors[self.iteration % len(self._factors)]
-        drawn = _on(Drawn.by(self._samplers[factor], config.optimiser.batch), self._device)
+        draw = self._draws[self.iteration % len(self._draws)]
+        drawn = _on(Drawn.by(self._samplers[draw], config.batch_of(draw[1])), self._device)
         self._learner.forget_gradients()
         loss = loss_of(self._learner.trained(drawn.y, drawn.kind), drawn)
         self._learner.backward(loss)
@@ -228,32 +228,32 @@ class EstimatorTraining:
         (folder / _HISTORY).write_text("".join(lines), encoding="utf-8")
 
 
-def _holds(volume: TrainingVolume, config: EstimatorConfig, factor: int) -> bool:
-    return InPlaneSampler.largest_patch(volume) >= config.pairs.patch * factor
+def _holds(volume: TrainingVolume, factor: int, patch: int) -> bool:
+    return InPlaneSampler.largest_patch(volume) >= patch * factor
 
 
-def fitting_factors(config: EstimatorConfig, volumes: Sequence[TrainingVolume]) -> list[int]:
-    """The configuration's factors without those that no volume holds a patch of."""
-    return [factor for factor in config.factors if any(_holds(volume, config, factor) for volume in volumes)]
+def fitting_draws(config: EstimatorConfig, volumes: Sequence[TrainingVolume]) -> list[tuple[int, int]]:
+    """The configuration's factors and patches without those that no volume holds."""
+    return [draw for draw in config.draws if any(_holds(volume, *draw) for volume in volumes)]
 
 
 def sampler_of(
-    config: EstimatorConfig, factor: int, volumes: Sequence[TrainingVolume], random: Random
+    config: EstimatorConfig, factor: int, patch: int, volumes: Sequence[TrainingVolume], random: Random
 ) -> InPlaneSampler:
-    """Draws measurements of one factor, of the volumes that hold such a patch."""
-    fitting = [volume for volume in volumes if _holds(volume, config, factor)]
-    return InPlaneSampler(fitting, config.pairs_of(factor), random)
+    """Draws measurements of one factor and side, of the volumes that hold such a patch."""
+    fitting = [volume for volume in volumes if _holds(volume, factor, patch)]
+    return InPlaneSampler(fitting, config.pairs_of(factor, patch), random)
 
 
 def _warnings(config: EstimatorConfig, data: TrainingData) -> list[str]:
     """What is said of the device and the data before a run."""
-    missing = sorted(set(config.factors) - set(fitting_factors(config, data.train)))
+    missing = sorted(set(config.draws) - set(fitting_draws(config, data.train)))
     return [
         *device_notes(config.run.device),
         *data.warnings,
         *(
-            f"factor {factor} is left out: no volume has slices of {config.pairs.patch * factor} voxels a side"
-            for factor in missing
+            f"factor {factor} with patches of {patch} is left out: no volume has slices of {patch * factor} voxels a side"
+            for factor, patch in missing
         ),
     ]
 
@@ -307,7 +307,7 @@ def train_estimator(
         if schedule.seconds_left <= 0:
             raise UsageError(f"--minutes {config.run.minutes:g} leaves no time to train: give more")
     training.run(run_folder, schedule, progress, cancelled)
-    held_out = [TrainingVolume.of(volume, config.pairs.patch) for volume in data.validation.values()]
+    held_out = [TrainingVolume.of(volume, min(config.patches)) for volume in data.validation.values()]
     manifest = {
         "name": config.name,
         "version": config.version,
@@ -334,8 +334,7 @@ def score(network: AcquisitionEstimator, config: EstimatorConfig, volumes: Seque
     """
     if not volumes:
         return {}
-    factor = min(config.factors)
-    drawn = Drawn.by(sampler_of(config, factor, volumes, Random(config.run.seed)), _SCORED)
+    drawn = Drawn.by(sampler_of(config, *min(config.draws), volumes, Random(config.run.seed)), _SCORED)
     with torch.inference_mode():
         answer = network.eval()(drawn.y, drawn.kind).numpy()
     width, truncated, sigma = (one.numpy() for one in (drawn.width, drawn.truncated > 0, drawn.sigma))
@@ -383,7 +382,7 @@ def rehearse_estimator(config: EstimatorConfig, folder: Path) -> list[str]:
 def _read(config: EstimatorConfig, folder: Path, cancelled: Cancelled | None) -> TrainingData:
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
-    return read_data(config.pairs_of(min(config.factors)), folder, cancelled)
+    return read_data(config.pairs_of(*min(config.draws)), folder, cancelled)
 
 
 def _on(drawn: Drawn, device: torch.device) -> Drawn:

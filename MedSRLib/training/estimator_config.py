@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from MedSRLib.errors import UsageError
@@ -27,6 +27,8 @@ class EstimatorConfig(Settings):
         modalities: of the training volumes, as for a model.
         factors: in-plane factors of the pairs whose measurements are looked at, in turn: the anatomy behind a
             measurement is finer than it, by more or by less.
+        patches: sides of the measurements in turn with the factors, in voxels; larger ones come in smaller batches.
+            ``pairs.patch`` is not used.
         features: of the first convolutions.
         data, pairs, optimiser, run: tables as of a model, of the task "inplane".
     """
@@ -41,6 +43,7 @@ class EstimatorConfig(Settings):
     licence: Text = "Apache-2.0"
     modalities: Modalities = ()
     factors: Counts = (2, 2, 2, 4)
+    patches: Counts = (48, 64, 96, 48)
     features: Count = 32
     data: DataConfig = field(default_factory=DataConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)
@@ -51,16 +54,28 @@ class EstimatorConfig(Settings):
         super().__post_init__()
         if min(self.factors) < 2:
             raise UsageError(f"factors = {list(self.factors)} must be 2 or more: a measurement is coarser than anatomy")
-        self.pairs_of(self.factors[0])
+        if len(self.patches) != len(self.factors):
+            raise UsageError(f"patches names {len(self.patches)} sides and factors {len(self.factors)}: give as many")
+        for draw in self.draws:
+            self.pairs_of(*draw)
 
-    def pairs_of(self, factor: int) -> TrainingConfig:
-        """How the measurements of one factor are made: as those of a model that sees one slice."""
+    @property
+    def draws(self) -> list[tuple[int, int]]:
+        """Factor and patch of each batch, in turn."""
+        return list(zip(self.factors, self.patches, strict=True))
+
+    def batch_of(self, patch: int) -> int:
+        """Measurements of a batch: as many voxels as ``optimiser.batch`` of the smallest patches."""
+        return max(1, round(self.optimiser.batch * (min(self.patches) / patch) ** 2))
+
+    def pairs_of(self, factor: int, patch: int) -> TrainingConfig:
+        """How measurements of one factor and side are made: as those of a model that sees one slice."""
         return TrainingConfig(
             name=self.name,
             factors=(factor, factor, 1),
             modalities=self.modalities,
             data=self.data,
-            pairs=self.pairs,
+            pairs=replace(self.pairs, patch=patch),
             run=self.run,
         )
 

@@ -18,7 +18,7 @@ from MedSRLib.acquisition.interpolation import back_project, beyond_noise, inter
 from MedSRLib.acquisition.noise import add_gaussian
 from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.enhancement.enhancer import enhance
-from MedSRLib.enhancement.estimation import estimate_acquisition, take_patches
+from MedSRLib.enhancement.estimation import estimate_acquisition, flat_noise, take_patches
 from MedSRLib.enhancement.request import Options
 from MedSRLib.enhancement.restorations import RESTORATIONS
 from MedSRLib.errors import ModelError, UsageError
@@ -61,6 +61,24 @@ def test_a_wider_point_spread_is_estimated_wider() -> None:
 def test_noise_is_estimated_within_a_third(sigma: float) -> None:
     found = estimate(measured(AcquisitionModel((2, 2, 1)), sigma)).noise
     assert found == pytest.approx(1000 * sigma, rel=0.33)
+
+
+def test_flat_regions_show_noise_and_neither_steps_nor_slopes() -> None:
+    j, i = np.mgrid[:96, :96]
+    anatomy = (np.where((j // 24 + i // 24) % 2, 0.3, 0.6) + 0.001 * i)[None].astype(np.float32)
+    scaling = IntensityScaling(0.0, 1.0)
+    assert flat_noise(anatomy, scaling) < 1e-6
+    noisy = anatomy + np.random.default_rng(0).normal(0, 0.02, anatomy.shape).astype(np.float32)
+    assert 0.014 < flat_noise(noisy, scaling) < 0.02
+    assert flat_noise(np.zeros((1, 96, 96), np.float32), scaling) == 0.0
+
+
+def test_the_grain_of_a_kernel_is_taken_for_noise_in_ct() -> None:
+    """Smooth noise looks like anatomy to a network that learnt from scans which have it."""
+    hu = 1000 * anatomy(4, 128, 128).round(0)
+    grain = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal(hu.shape), (0, 1.2, 1.2))
+    volume = Volume(np.rint(hu + 15 * grain / grain.std()).astype(np.int16), np.eye(4), "CT")
+    assert 5 < estimate(volume).noise < 20
 
 
 def test_truncated_k_space_is_found_in_mr_only() -> None:

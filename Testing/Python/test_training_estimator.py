@@ -34,11 +34,11 @@ name = "tiny-estimator"
 task = "acquisition"
 features = 4
 factors = [2]
+patches = [20]
 [data]
 train = ["volumes/*.nrrd"]
 validation = ["volumes/held_out.nrrd"]
 [pairs]
-patch = 20
 fwhm = [0.5, 1.5]
 noise_share = 0.8
 noise = 0.05
@@ -145,14 +145,14 @@ def test_a_dry_run_writes_nothing(workplace: Path, capsys: pytest.CaptureFixture
 
 def test_a_factor_that_no_volume_is_large_enough_for_is_left_out_and_said(workplace: Path) -> None:
     said: list[str] = []
-    config = config_of(workplace, "factors=[2, 4]", "optimiser.iterations=2")
+    config = config_of(workplace, "factors=[2, 4]", "patches=[20, 20]", "optimiser.iterations=2")
     train_estimator(config, workplace, warn=said.append)
-    assert said == ["factor 4 is left out: no volume has slices of 80 voxels a side"]
+    assert said == ["factor 4 with patches of 20 is left out: no volume has slices of 80 voxels a side"]
 
 
 def test_volumes_that_hold_no_patch_at_all_are_refused(workplace: Path) -> None:
     with pytest.raises(InputError, match=r"pairs.patch smaller"):
-        train_estimator(config_of(workplace, "pairs.patch=40"), workplace)
+        train_estimator(config_of(workplace, "patches=[40]"), workplace)
 
 
 def test_several_processes_are_refused(workplace: Path) -> None:
@@ -168,7 +168,8 @@ def test_what_is_drawn_is_as_blurred_and_as_noisy_as_is_said(workplace: Path) ->
     sharp = anatomy(0)
     smooth = sharp.with_voxels(ndimage.gaussian_filter(sharp.voxels.astype(np.float32), (0, 6, 6)))
     noisy, blurred = (
-        Drawn.by(sampler_of(config, 2, [TrainingVolume.of(volume, 20)], Random(0)), 400) for volume in (smooth, sharp)
+        Drawn.by(sampler_of(config, 2, 20, [TrainingVolume.of(volume, 20)], Random(0)), 400)
+        for volume in (smooth, sharp)
     )
     assert noisy.y.shape == (400, 1, 20, 20)
     assert np.corrcoef(roughness(noisy.y), noisy.sigma)[0, 1] > 0.8
@@ -208,3 +209,11 @@ def test_the_report_says_that_an_own_estimator_was_used(workplace: Path, monkeyp
     monkeypatch.setenv(OWN, str(workplace / "nowhere"))
     with pytest.raises(ModelError, match=f"set {OWN} to the folder of one"):
         enhance(volume, model)
+
+
+def test_patches_of_several_sides_take_turns_and_larger_ones_come_in_smaller_batches(workplace: Path) -> None:
+    config = config_of(workplace, "factors=[2, 2]", "patches=[12, 24]")
+    assert config.draws == [(2, 12), (2, 24)]
+    assert [config.batch_of(patch) for _, patch in config.draws] == [8, 2]
+    with pytest.raises(UsageError, match="give as many"):
+        config_of(workplace, "factors=[2, 2]", "patches=[12]")
