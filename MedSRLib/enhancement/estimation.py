@@ -28,8 +28,8 @@ _NARROWEST, _WIDEST = 0.4, 1.3
 _INDEPENDENT = 3
 """Patches of one volume are so much alike that all of them say no more than so many."""
 _CAUTION = 3.0
-"""Times its variance that a width is taken to be narrower: too wide a point spread rings around every edge, too narrow a
-one leaves some blur, and of losses that grow so unevenly (LINEX, Zellner 1986, eq. 2.4) this is the least."""
+"""Times its variance that a width is taken to be narrower: too wide a point spread rings around every edge, too narrow
+a one leaves some blur; of losses that grow so unevenly (LINEX, Zellner 1986, eq. 2.4) this is the least."""
 _UNSEEN = 0.002
 """Noise, in parts of the range, that the texture of a clean scan is taken for."""
 _WIDTH_DOUBT, _NOISE_DOUBT = 1.3, 2.0
