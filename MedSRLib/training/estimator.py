@@ -252,7 +252,7 @@ def _warnings(config: EstimatorConfig, data: TrainingData) -> list[str]:
         *device_notes(config.run.device),
         *data.warnings,
         *(
-            f"factor {factor} with patches of {patch} is left out: no volume has slices of {patch * factor} voxels a side"
+            f"factor {factor} with patches of {patch} is left out: no volume has slices of {patch * factor} voxels"
             for factor, patch in missing
         ),
     ]

@@ -147,7 +147,7 @@ def test_a_factor_that_no_volume_is_large_enough_for_is_left_out_and_said(workpl
     said: list[str] = []
     config = config_of(workplace, "factors=[2, 4]", "patches=[20, 20]", "optimiser.iterations=2")
     train_estimator(config, workplace, warn=said.append)
-    assert said == ["factor 4 with patches of 20 is left out: no volume has slices of 80 voxels a side"]
+    assert said == ["factor 4 with patches of 20 is left out: no volume has slices of 80 voxels"]
 
 
 def test_volumes_that_hold_no_patch_at_all_are_refused(workplace: Path) -> None:
