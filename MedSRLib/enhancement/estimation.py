@@ -27,14 +27,17 @@ _LEAST_FOREGROUND = 0.2
 _NARROWEST, _WIDEST = 0.4, 1.3
 _INDEPENDENT = 3
 """Patches of one volume are so much alike that all of them say no more than so many."""
-_CAUTION = 3.0
+_CAUTION = 5.0
 """Times its variance that a width is taken to be narrower: too wide a point spread rings around every edge, too narrow
 a one leaves some blur; of losses that grow so unevenly (LINEX, Zellner 1986, eq. 2.4) this is the least."""
 _UNSEEN = 0.002
 """Noise, in parts of the range, that the texture of a clean scan is taken for."""
-_WIDTH_DOUBT, _NOISE_DOUBT = 1.3, 2.0
-"""So many times less sure than the network says, and than patches of one volume are of one mind. With it errors are
-within one deviation in two cases of three, at widths of 0.6 to 1.3 and noise to 3 %, on 21 volumes not trained on."""
+_DOUBT = 1.25
+"""So many times less sure than the network says. With it the width's error is within one deviation in two cases of
+three, and so is the noise's within what patches differ by: at 0.6 to 1.3 and noise to 3 %, on 21 volumes not trained
+on."""
+_TRUNCATED = 0.3
+"""Log odds from which on a measurement is taken for truncated k-space: the mistake costs more than its opposite."""
 _BLOCK = 8
 _FLATTEST = 5
 """Per cent of the blocks of a CT that are taken to show its noise and nothing else."""
@@ -95,10 +98,10 @@ def estimate_acquisition(volume: Volume, scaling: IntensityScaling, device: torc
         noise = max(noise, _FLAT_SHARE * flat_noise(volume.voxels, scaling) * scaling.width)
     cautious = width - _CAUTION * width_deviation**2
     point_spread: PointSpread = round(min(max(cautious, _NARROWEST), _WIDEST), 2)
-    if truncates and answers[:, 2].mean() > 0:
+    if truncates and answers[:, 2].mean() > _TRUNCATED:
         point_spread = "kspace"
-    deviation = float(np.hypot(_NOISE_DOUBT * spread * seen, _UNSEEN)) * scaling.width
-    return Estimate(point_spread, noise, _WIDTH_DOUBT * width_deviation, deviation, own_estimator())
+    deviation = float(np.hypot(spread * seen, _UNSEEN)) * scaling.width
+    return Estimate(point_spread, noise, _DOUBT * width_deviation, deviation, own_estimator())
 
 
 def take_patches(voxels: np.ndarray, scaling: IntensityScaling) -> np.ndarray:

@@ -58,9 +58,9 @@ def test_a_wider_point_spread_is_estimated_wider() -> None:
 
 
 @pytest.mark.parametrize("sigma", [0.02, 0.04])
-def test_noise_is_estimated_within_a_third(sigma: float) -> None:
+def test_noise_is_told_from_texture_within_two_fifths(sigma: float) -> None:
     found = estimate(measured(AcquisitionModel((2, 2, 1)), sigma)).noise
-    assert found == pytest.approx(1000 * sigma, rel=0.33)
+    assert found == pytest.approx(1000 * sigma, rel=0.4)
 
 
 def test_flat_regions_show_noise_and_neither_steps_nor_slopes() -> None:
