@@ -232,6 +232,8 @@ def shortened(words: list[str]) -> list[str]:
     short = ("optimiser.iterations=2", "optimiser.batch=1", "pairs.patch=16", "data.validation_slices=1")
     if words[0] == "benchmark":
         return [*words, "--model", "inplane-x2-lite", "--size", "16", "16", "2", "--device", "cpu"]
+    if "acquisition-estimator" in words:
+        short = (*short, "patches=[16, 16, 16, 16]")
     return words + [word for setting in short for word in ("--set", setting)] if words[0] == "train" else words
 
 
