@@ -113,7 +113,9 @@ def fuse(
 
     sources = prepare(volumes, names, profile)
     follow.stage("registering", "registration")
-    place_series(sources, volumes, target, PRIOR, registration=registration, step=follow.step)
+    place_series(
+        sources, volumes, target, PRIOR, registration=registration, moving=slice_motion, step=follow.step
+    )  # fmt: skip
     if slice_motion:
         follow.stage("following the slices", "slices")
         place_slices(sources, target, PRIOR, step=follow.step)

@@ -21,7 +21,8 @@ from MedSRLib.volumes.volume import Volume
 _FARTHEST_TURN = 20.0
 _FARTHEST_SHIFT = 30.0
 """Degrees and millimetres beyond which a motion between series of one examination is not believed."""
-_TURN_BETWEEN_FRAMES = 45.0
+_FREE_TURN = 45.0
+"""The same where nobody says how the series lie to each other, and of subjects that move as they like."""
 _SLICE_TURN = 10.0
 _SLICE_SHIFT = 10.0
 """Degrees and millimetres beyond which a slice's motion is not believed; the slice stays with its series."""
@@ -45,6 +46,7 @@ def place_series(
     prior: Prior,
     *,
     registration: bool,
+    moving: bool = False,
     step: Step,
 ) -> None:
     """Finds every series' motion, gain and offset against the first one.
@@ -55,6 +57,7 @@ def place_series(
         device: of the tensors.
         prior: of the solver.
         registration: look for motion at all.
+        moving: the subject may have turned between the series, as a fetus does.
         step: called in every iteration; raises to cancel.
 
     Raises:
@@ -70,7 +73,7 @@ def place_series(
         source.series = replace(source.series, motion=start)
         if registration:
             found = register(source.series, first.series, step=step)
-            _require_plausible(found, start, volume, source.name, same=same)
+            _require_plausible(found, start, volume, source.name, free=moving or not same)
             source.series = replace(source.series, motion=found)
             require_overlap(volumes[0], volume, found, source.name)
     coarse = Coarse.of(sources, device, prior)
@@ -84,7 +87,8 @@ def place_series(
             if registration:
                 before = source.series.motion
                 after = refine_motion(coarse.reduced(source), said.x, coarse.affine, coarse.grid, check=step)
-                _require_plausible(after, np.eye(4), volume, source.name, same=of_one_frame(volumes[0], volume))
+                free = moving or not of_one_frame(volumes[0], volume)
+                _require_plausible(after, np.eye(4), volume, source.name, free=free)
                 source.series = replace(source.series, motion=after)
                 moved = max(moved, *motion_between(before, after, _centre(volume)))
             _match_grey_levels(source, coarse, said, name=source.name)
@@ -144,14 +148,14 @@ def _upper(values: torch.Tensor) -> float:
     return float(np.percentile(values.cpu().numpy(), 99)) if values.numel() else 0.0
 
 
-def _require_plausible(motion: np.ndarray, start: np.ndarray, volume: Volume, name: str, *, same: bool) -> None:
+def _require_plausible(motion: np.ndarray, start: np.ndarray, volume: Volume, name: str, *, free: bool) -> None:
     turn, shift = motion_between(start, motion, _centre(volume))
-    farthest = _FARTHEST_TURN if same else _TURN_BETWEEN_FRAMES
     # Between frames of reference nobody knows the shift, and the start is a guess.
-    if turn > farthest or (same and shift > _FARTHEST_SHIFT):
+    if turn > (_FREE_TURN if free else _FARTHEST_TURN) or (not free and shift > _FARTHEST_SHIFT):
+        moves = "" if free else ", follow a subject that moves (--slice-motion)"
         raise InputError(
             f"registration would move {name} by {turn:.0f} degrees and {shift:.0f} mm, which is not plausible: check "
-            "that the series show the same place, or leave registration out (--no-registration)"
+            f"that the series show the same place{moves}, or leave registration out (--no-registration)"
         )
 
 
