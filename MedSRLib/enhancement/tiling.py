@@ -22,6 +22,8 @@ from MedSRLib.networks.build import Generator
 
 _SMALLEST_TILE = 16
 _REMEMBERED_CONSTANTS = 8
+_WORTH_CUTTING = 0.9
+"""Of a tile's voxels, those that have to be run all the same: above, the air around them is run too."""
 Result = TypeVar("Result")
 
 
@@ -193,7 +195,7 @@ class TiledGenerator:
                 self._check()
                 # A list of numbers would have to be brought to the device, and the images to be gathered.
                 chosen = varied[start : start + together] if constant else slice(start, start + together)
-                target[chosen] = self._infer(piece[chosen])[(slice(None), *core)]
+                target[chosen] = self._answer(piece[chosen])[(slice(None), *core)]
             tiles += len(piece)
         self.tiles += tiles
         self.skipped += skipped
@@ -201,6 +203,33 @@ class TiledGenerator:
 
     def _scaled(self, box: Sequence[slice]) -> tuple[slice, ...]:
         return tuple(slice(s.start * f, s.stop * f) for s, f in zip(box, self._factors, strict=True))
+
+    def _answer(self, piece: torch.Tensor) -> torch.Tensor:
+        """The generator's output; two halos away from everything but air it is that of nothing but air.
+
+        A halo further in than that the generator sees air alone, and the tile's own border: there its output is the
+        constant tile's, as exactly as tiles are. So the box of all else is run with two halos around it.
+        """
+        size = piece.shape[2:]
+        air = float(piece[(0,) * piece.ndim])
+        anything = (piece != air).flatten(0, 1).any(0)
+        wanted, seen = [], []
+        for axis, n in enumerate(size):
+            found = anything.movedim(axis, 0).flatten(1).any(1).nonzero()
+            start, stop = (int(end) for end in torch.stack([found[0, 0], found[-1, 0] + 1]).tolist())
+            start, stop = max(0, start - self._halo), min(n, stop + self._halo)
+            wanted.append(slice(start, stop))
+            first = max(0, start - self._halo) // self._multiple * self._multiple
+            seen.append(slice(first, min(n, -(-(stop + self._halo) // self._multiple) * self._multiple)))
+        share = math.prod(s.stop - s.start for s in seen) / math.prod(size)
+        key = (air, tuple(piece.shape[1:]))
+        if share * len(piece) + (key not in self._constants) > _WORTH_CUTTING * len(piece):
+            return self._infer(piece)
+        whole = self._constant(torch.full_like(piece[:1], air), key).repeat(len(piece), *[1] * len(size))
+        inner = [slice(w.start - s.start, w.stop - s.start) for w, s in zip(wanted, seen, strict=True)]
+        part = self._infer(piece[(slice(None), slice(None), *seen)])
+        whole[(slice(None), *self._scaled(wanted))] = part[(slice(None), *self._scaled(inner))]
+        return whole
 
     def _constant(self, piece: torch.Tensor, key: tuple[float, tuple[int, ...]]) -> torch.Tensor:
         """The generator's answer to a constant tile. Equal tiles have equal answers, so it is worked out once."""

@@ -118,6 +118,44 @@ def test_different_constants_are_not_mixed_up() -> None:
     assert (tiled_generator(generator, 10**6)(x) - expected).abs().max() < 2e-6
 
 
+def counted(generator: RRDBGenerator) -> list[int]:
+    """Voxels of each run of a generator from now on."""
+    runs: list[int] = []
+    generator.register_forward_pre_hook(lambda _, given: runs.append(given[0].numel()))
+    return runs
+
+
+@settings(max_examples=10, deadline=None)
+@given(top=st.integers(1, 150), left=st.integers(0, 150), images=st.integers(2, 3), unshuffle=st.sampled_from([1, 2]))
+def test_air_around_the_anatomy_is_left_out_without_changing_the_result(
+    top: int, left: int, images: int, unshuffle: int
+) -> None:
+    generator = random_generator(2, features=2, growth=2, unshuffle=unshuffle, factors=(1, 2))
+    x = torch.full((images, 1, 160 * unshuffle, 163 * unshuffle), -0.25)
+    x[:, :, top : top + 9, left : left + 11] = noise(images, 1, 9, 11)
+    with torch.inference_mode():
+        expected = generator(x)[:, 0]
+    runs = counted(generator)
+    torch.testing.assert_close(tiled_generator(generator, 10**7)(x), expected, atol=2e-6, rtol=0)
+    assert sum(runs) < 0.9 * x.numel()
+
+
+def test_images_that_reach_everywhere_are_run_once_as_they_are() -> None:
+    generator = random_generator(2)
+    runs = counted(generator)
+    tiled_generator(generator, 10**7)(x := noise(3, 1, 60, 60))
+    assert runs == [x.numel()]
+
+
+def test_one_image_is_not_worth_finding_out_what_air_gives() -> None:
+    generator = random_generator(2)
+    x = torch.zeros(1, 1, 200, 200)
+    x[:, :, 90:100, 90:100] = 1.0
+    runs = counted(generator)
+    tiled_generator(generator, 10**7)(x)
+    assert runs == [x.numel()]
+
+
 def failing_above(limit: int, error: Callable[[], Exception], generator: RRDBGenerator) -> RRDBGenerator:
     """The generator with a forward pass that runs out of memory above ``limit`` voxels."""
     forward = generator.forward
