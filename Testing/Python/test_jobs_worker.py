@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -265,3 +266,28 @@ def test_an_event_with_a_wrong_value_is_no_event() -> None:
         assert parse_event(json.dumps({**good, **change})) is None
     results = [{"affine": [[1, 2]], "uncertainty": 0, "report": {}}]
     assert parse_event(json.dumps({"event": "done", "job": 1, "results": results})) is None
+
+
+def test_a_preview_whose_parent_is_gone_leaves_no_folder(converse: Any, tmp_path: Path) -> None:
+    lines = (
+        "import sys, time\n"
+        "from types import SimpleNamespace\n"
+        "class Preview:\n"
+        " def __init__(self, *_): pass\n"
+        " def parts(self, boxes, *, progress, cancelled):\n"
+        "  time.sleep(60)\n"
+        "  yield\n"
+        "sys.modules['MedSRLib.enhancement.preview'] = SimpleNamespace(Preview=Preview)\n"
+        "from MedSRLib.jobs.worker import main\n"
+        "main()\n"
+    )
+    worker = converse([sys.executable, "-c", lines])
+    folder = tmp_path / "preview"
+    folder.mkdir()
+    np.save(folder / "input-0.npy", image())
+    source = {"input": str(folder / "input-0.npy"), "affine": np.eye(4), "modality": "MR", "slice_thickness": None}
+    order = {"kept": "a", "model": "any", "options": {}, "boxes": [[0, 4, 0, 4, 0, 1]], "folder": str(folder)}
+    worker.say(do="preview", job=1, input={**source, "roi": None}, **order)
+    assert worker.hear()["event"] == "progress"
+    worker.end()
+    assert not folder.exists()
