@@ -44,6 +44,39 @@ def interpolate(y: ArrayOrTensor, high_shape: Sequence[int]) -> ArrayOrTensor:
     return y
 
 
+def interpolate_consistently(
+    y: ArrayOrTensor, high_shape: Sequence[int], acquisition: AcquisitionModel, iterations: int
+) -> ArrayOrTensor:
+    """``back_project(interpolate(y), y, acquisition, iterations)`` without noise and floor, at a fraction of the cost.
+
+    With B for the interpolation its steps add up to ``B (y + r1 + r2 + ...)``, where ``r = r - A B r`` begins with y.
+    So they run on the measurement's grid, A B being one small matrix an axis, and only their sum is interpolated.
+
+    Args:
+        y: the measurement, floating point, [..., k, j, i].
+        high_shape: [k, j, i].
+        acquisition: A.
+        iterations: steps.
+    """
+    total = residual = y
+    for _ in range(iterations):
+        again = residual
+        for axis in acquisition.axes:
+            again = along_axis(_there_and_back(acquisition, axis, y.shape[axis], high_shape[axis]), again, axis)
+        residual = residual - again
+        total = total + residual
+    return interpolate(total, high_shape)
+
+
+@lru_cache(maxsize=64)
+def _there_and_back(acquisition: AcquisitionModel, axis: int, n_low: int, n_high: int) -> np.ndarray:
+    """A B along one axis, [n_low, n_low], float64."""
+    matrix = acquisition.matrix(axis, n_high, n_low)
+    matrix = matrix @ bspline_matrix(n_low, n_high) if n_low != n_high else matrix.copy()
+    matrix.setflags(write=False)
+    return matrix
+
+
 def back_project(
     x: ArrayOrTensor,
     y: ArrayOrTensor,

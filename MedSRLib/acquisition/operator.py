@@ -166,10 +166,10 @@ class AcquisitionModel:
             x: floating-point anatomy [..., k, j, i].
             low_shape: numbers of voxels of the measurement along the last axes; None for the rounded quotient.
         """
-        for axis in self._axes():
+        for axis in self.axes:
             n_high = x.shape[axis]
             n_low = low_shape[axis] if low_shape is not None else max(1, round(n_high / self.factors[-1 - axis]))
-            x = along_axis(self._matrix(axis, n_high, n_low), x, axis)
+            x = along_axis(self.matrix(axis, n_high, n_low), x, axis)
         return x
 
     def adjoint(self, y: ArrayOrTensor, high_shape: Sequence[int] | None = None) -> ArrayOrTensor:
@@ -179,17 +179,25 @@ class AcquisitionModel:
             y: floating-point measurement [..., k, j, i].
             high_shape: numbers of voxels of the anatomy along the last axes; None for the rounded product.
         """
-        for axis in self._axes():
+        for axis in self.axes:
             n_low = y.shape[axis]
             n_high = high_shape[axis] if high_shape is not None else round(n_low * self.factors[-1 - axis])
-            y = along_axis(self._matrix(axis, n_high, n_low).T, y, axis)
+            y = along_axis(self.matrix(axis, n_high, n_low).T, y, axis)
         return y
 
-    def _axes(self) -> list[int]:
+    @property
+    def axes(self) -> list[int]:
         """Axes that A changes, as negative array axes: -1 is i, -2 is j, -3 is k."""
         return [-1 - n for n, factor in enumerate(self.factors) if factor != 1]
 
-    def _matrix(self, axis: int, n_high: int, n_low: int) -> np.ndarray:
+    def matrix(self, axis: int, n_high: int, n_low: int) -> np.ndarray:
+        """A along one axis, [n_low, n_high].
+
+        Args:
+            axis: of ``axes``.
+            n_high: voxels of the anatomy along it.
+            n_low: voxels of the measurement.
+        """
         if axis == -3:
             return profile_matrix(n_high, n_low, self.slice_thickness, self.slice_profile)
         return profile_matrix(n_high, n_low, self.in_plane_fwhm, self.in_plane_profile)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from MedSRLib.acquisition.interpolation import back_project, interpolate
+from MedSRLib.acquisition.interpolation import interpolate_consistently
 from MedSRLib.acquisition.operator import AcquisitionModel
 from MedSRLib.models.manifest import Manifest
 
@@ -48,7 +48,7 @@ def base_image(y: torch.Tensor, shape: tuple[int, ...], acquisition: Acquisition
         acquisition: A.
         iterations: ``base_iterations`` of the manifest.
     """
-    return back_project(interpolate(y, shape), y, acquisition, iterations)
+    return interpolate_consistently(y, shape, acquisition, iterations)
 
 
 def add_base(output: torch.Tensor, base: torch.Tensor, manifest: Manifest) -> torch.Tensor:

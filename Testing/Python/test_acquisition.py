@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage, special
 
-from MedSRLib.acquisition.interpolation import back_project, bspline_matrix, interpolate
+from MedSRLib.acquisition.interpolation import back_project, bspline_matrix, interpolate, interpolate_consistently
 from MedSRLib.acquisition.noise import add_gaussian, add_rician
 from MedSRLib.acquisition.operator import PROFILES, AcquisitionModel, Profile, along_axis, profile_matrix
 from MedSRLib.errors import UsageError
@@ -279,3 +279,26 @@ def test_the_same_seed_draws_the_same_noise() -> None:
     y = np.ones((3, 4), np.float32)
     for add in (add_gaussian, add_rician):
         np.testing.assert_array_equal(add(y, 1.0, np.random.default_rng(15)), add(y, 1.0, np.random.default_rng(15)))
+
+
+@pytest.mark.parametrize("iterations", [0, 1, 3, 7])
+@pytest.mark.parametrize(
+    ("acquisition", "shape"),
+    [
+        (AcquisitionModel((2, 2, 1)), (3, 18, 22)),
+        (AcquisitionModel((2, 2, 1), in_plane_profile="kspace"), (2, 18, 22)),
+        (AcquisitionModel((4, 4, 1), in_plane_fwhm=0.7), (2, 20, 24)),
+        (AcquisitionModel((1, 1, 2.5), slice_thickness=1.3, slice_profile="box"), (15, 7, 6)),
+        (AcquisitionModel((1, 1, 1.2)), (1, 7, 6)),
+        (AcquisitionModel((2, 2, 2)), (8, 12, 14)),
+    ],
+)
+def test_back_projection_without_noise_and_floor_needs_the_fine_grid_once(
+    acquisition: AcquisitionModel, shape: tuple[int, int, int], iterations: int
+) -> None:
+    y = np.random.default_rng(4).random(acquisition.low_shape(shape))
+    expected = back_project(interpolate(y, shape), y, acquisition, iterations)
+    found = interpolate_consistently(y, shape, acquisition, iterations)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    single = interpolate_consistently(torch.from_numpy(y).float(), shape, acquisition, iterations)
+    np.testing.assert_allclose(single.numpy(), expected, atol=2e-5)
