@@ -164,6 +164,6 @@ def test_a_model_that_does_not_fit_is_refused_before_anything_runs() -> None:
 
 def test_the_line_says_size_memory_time_and_basis() -> None:
     line = estimate((10, 20, 30), np.int16, manifest(), "CPU").line()
-    assert line == f"60 x 40 x 10 voxels, about 1.1 GB of memory, about 1 s ({GUESSED})"
+    assert line == f"60 x 40 x 10 voxels, about 1.3 GB of memory, about 1 s ({GUESSED})"
     assert estimate((10, 20, 30), np.int16, manifest(), "GPU").line().endswith(f"time ({UNKNOWN})")
     assert [duration(s) for s in (0.2, 59, 119, 7200)] == ["1 s", "59 s", "2 min", "2.0 h"]
