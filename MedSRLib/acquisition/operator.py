@@ -61,10 +61,12 @@ def profile_matrix(n_high: int, n_low: int, width: float, profile: Profile) -> n
         edge = np.sqrt(2.0) * SLR_EDGE * width * factor
         weights = erf((distance + half) / edge) - erf((distance - half) / edge)
     else:
-        weights = np.ones_like(distance)
-        for frequency in range(1, n_low // 2 + 1):
-            share = 1.0 if 2 * frequency == n_low else 2.0
-            weights += share * np.cos(2.0 * np.pi * frequency * distance / n_high)
+        # The sum over the frequencies in closed form, of the last one of an even number half: the Dirichlet kernel.
+        angle = np.pi / n_high * distance
+        sine = np.sin(angle)
+        is_centre = np.abs(sine) < 1e-9
+        weights = np.sin(n_low * angle) / np.where(is_centre, 1.0, sine)
+        weights = np.where(is_centre, n_low, weights * np.cos(angle) if n_low % 2 == 0 else weights)
     matrix = weights / weights.sum(axis=1, keepdims=True)
     matrix.setflags(write=False)
     return matrix

@@ -302,3 +302,14 @@ def test_back_projection_without_noise_and_floor_needs_the_fine_grid_once(
     np.testing.assert_allclose(found, expected, atol=1e-12)
     single = interpolate_consistently(torch.from_numpy(y).float(), shape, acquisition, iterations)
     np.testing.assert_allclose(single.numpy(), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(("n_high", "n_low"), [(12, 6), (15, 5), (14, 7), (9, 9), (8, 8), (20, 9), (21, 10), (5, 1)])
+def test_the_kernel_of_truncated_k_space_is_the_sum_of_its_frequencies(n_high: int, n_low: int) -> None:
+    distance = np.arange(n_high) - ((np.arange(n_low)[:, None] + 0.5) * n_high / n_low - 0.5)
+    total = np.ones_like(distance)
+    for frequency in range(1, n_low // 2 + 1):
+        share = 1.0 if 2 * frequency == n_low else 2.0
+        total += share * np.cos(2 * np.pi * frequency * distance / n_high)
+    expected = total / total.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(profile_matrix(n_high, n_low, 1.0, "kspace"), expected, atol=1e-12)
