@@ -379,6 +379,8 @@ def draw(results: Sequence[Benchmark]) -> Figure:
         offset = np.mean(np.log(growth.seconds) - growth.exponent * np.log(values))
         left.loglog(values, growth.seconds, "o")
         left.loglog(values, np.exp(offset) * values**growth.exponent, label=f"power {growth.exponent:.2f}")
+        left.set_xticks(values, [f"{value:.2g}" for value in values])
+        left.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
         left.set(xlabel=growth.along, ylabel="seconds", title=f"{growth.of}, {one.device}"[:70])
         left.title.set_fontsize(8)
         left.legend()
