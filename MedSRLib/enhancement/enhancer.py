@@ -261,6 +261,7 @@ class Enhancer:
             slabs = self._restoration.slabs(
                 y,
                 extent.context_shape,
+                extent.cut,
                 manifest,
                 acquisition,
                 self._generator,

@@ -11,7 +11,7 @@ from MedSRLib.enhancement.restoration import Restoration, plane_slabs
 from MedSRLib.models.manifest import Manifest
 
 if TYPE_CHECKING:
-    from MedSRLib.enhancement.slabs import Generator, Slab
+    from MedSRLib.enhancement.slabs import Box, Generator, Slab
     from MedSRLib.enhancement.transfer import Measurement
 
 
@@ -33,6 +33,7 @@ class InPlaneRestoration(Restoration):
         self,
         y: Measurement,
         shape: tuple[int, ...],
+        cut: Box,
         manifest: Manifest,
         acquisition: AcquisitionModel,
         generator: Generator,
@@ -40,7 +41,7 @@ class InPlaneRestoration(Restoration):
         uncertainty: bool,
         done: Callable[[float], None],
     ) -> Iterator[Slab]:
-        """Some slices at a time."""
+        """Some of the slices that are kept at a time; the others are there as their neighbours only."""
         from MedSRLib.enhancement.slabs import (
             Slab,
             add_base,
@@ -51,7 +52,9 @@ class InPlaneRestoration(Restoration):
         )
 
         count, rows, columns = y.shape
-        for slab in plane_slabs(count, rows * columns, y.device.type):
+        kept = cut[0]
+        for some in plane_slabs(kept.stop - kept.start, rows * columns, y.device.type):
+            slab = slice(kept.start + some.start, kept.start + some.stop)
             around = with_neighbours(slab, count, manifest.slices)
             planes = y[around]
             seen = neighbourhoods(planes, slab, count, manifest.slices)
@@ -60,4 +63,4 @@ class InPlaneRestoration(Restoration):
             base = base_image(own, tuple(output.shape), acquisition, manifest.base_iterations)
             low, high = (slab, slice(0, rows), slice(0, columns)), (slab, slice(0, shape[1]), slice(0, shape[2]))
             yield Slab(low, high, add_base(output, base, manifest), base, spread)
-            done(slab.stop / count)
+            done(some.stop / (kept.stop - kept.start))

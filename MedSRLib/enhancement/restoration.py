@@ -16,7 +16,7 @@ from MedSRLib.models.manifest import Manifest
 from MedSRLib.volumes.volume import Volume
 
 if TYPE_CHECKING:
-    from MedSRLib.enhancement.slabs import Generator, Slab
+    from MedSRLib.enhancement.slabs import Box, Generator, Slab
     from MedSRLib.enhancement.transfer import Measurement
 
 _SLAB_VOXELS = 2**20
@@ -84,6 +84,7 @@ class Restoration(ABC):
         self,
         y: Measurement,
         shape: tuple[int, ...],
+        cut: Box,
         manifest: Manifest,
         acquisition: AcquisitionModel,
         generator: Generator,
@@ -96,6 +97,7 @@ class Restoration(ABC):
         Args:
             y: the measurement, on the device.
             shape: high-resolution shape.
+            cut: voxels of it that are kept; a slab that holds none of them may be left out.
             manifest: of the model.
             acquisition: A.
             generator: what is run.

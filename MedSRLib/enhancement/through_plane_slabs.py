@@ -101,6 +101,7 @@ class ThroughPlaneRestoration(Restoration):
         self,
         y: Measurement,
         shape: tuple[int, ...],
+        cut: Box,
         manifest: Manifest,
         acquisition: AcquisitionModel,
         generator: Generator,

@@ -14,7 +14,7 @@ from MedSRLib.models.manifest import Manifest
 from MedSRLib.volumes.volume import Volume
 
 if TYPE_CHECKING:
-    from MedSRLib.enhancement.slabs import Generator, Slab
+    from MedSRLib.enhancement.slabs import Box, Generator, Slab
     from MedSRLib.enhancement.transfer import Measurement
 
 
@@ -41,6 +41,7 @@ class VolumetricRestoration(Restoration):
         self,
         y: Measurement,
         shape: tuple[int, ...],
+        cut: Box,
         manifest: Manifest,
         acquisition: AcquisitionModel,
         generator: Generator,

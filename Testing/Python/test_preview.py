@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import make_tiny_model
 
 from MedSRLib.enhancement.enhancer import enhance
 from MedSRLib.enhancement.preview import Preview
@@ -108,3 +110,13 @@ def test_what_cannot_be_enhanced_is_refused_as_in_a_full_run(
         Preview(volume.with_voxels(np.full(SIZE, 7, np.int16)), tiny_model)
     with pytest.raises(UsageError, match="must lie within"):
         next(Preview(volume, tiny_model, Options(device="cpu")).parts([(0, 99, 0, 4, 0, 1)]))
+
+
+def test_a_slice_is_all_that_is_computed_for_a_slice(tmp_path: Path, smooth_volume: Callable[..., Volume]) -> None:
+    """Its neighbours are fed as channels; nobody asked for what the generator makes of them."""
+    model = make_tiny_model(tmp_path / "three", slices=3, arguments={"in_channels": 3})
+    volume = smooth_volume((6, 24, 20))
+    whole = enhance(volume, model, point_spread=1.0)
+    part = enhance(volume, model, point_spread=1.0, roi=(0, 20, 0, 24, 2, 3))
+    assert (whole.report.tiles, part.report.tiles) == (6, 1)
+    assert np.array_equal(part.volume.voxels, whole.volume.voxels[2:3])
