@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Self
 
 from MedSRLib.acquisition.operator import PointSpread
 from MedSRLib.errors import UsageError
@@ -60,7 +60,28 @@ def _offered(
 
 
 @dataclass(frozen=True)
-class Options:
+class PlainOptions:
+    """Options that become plain values by name, and come back from them."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values by name."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Options from plain values by name; those that are not there are the usual ones.
+
+        Raises:
+            UsageError: there is no such option.
+        """
+        known = [one.name for one in fields(cls)]
+        if unknown := sorted(set(content) - set(known)):
+            raise UsageError(f"unknown option {', '.join(unknown)}: choose from {', '.join(known)}")
+        return cls(**content)
+
+
+@dataclass(frozen=True)
+class Options(PlainOptions):
     """How volumes are enhanced.
 
     The one place where an option is named: the command line, the worker process, the journal of a batch and the report
@@ -191,22 +212,6 @@ class Options:
         low, high = manifest.factor_range
         if not low <= self.factor <= high:
             raise UsageError(f"{manifest.name} takes factors from {low:g} to {high:g}, not {self.factor:g}")
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values by name."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Options:
-        """Options from plain values by name; those that are not there are the usual ones.
-
-        Raises:
-            UsageError: there is no such option.
-        """
-        known = [one.name for one in fields(cls)]
-        if unknown := sorted(set(content) - set(known)):
-            raise UsageError(f"unknown option {', '.join(unknown)}: choose from {', '.join(known)}")
-        return cls(**content)
 
 
 USUAL = Options()

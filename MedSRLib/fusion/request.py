@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from MedSRLib.enhancement.request import require_device_name, require_precision_name
+from MedSRLib.enhancement.request import PlainOptions, require_device_name, require_precision_name
 from MedSRLib.errors import UsageError
 from MedSRLib.fusion.grid import FIELDS, Field
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class FusionOptions:
+class FusionOptions(PlainOptions):
     """How series are fused; each is what ``fuse`` takes under the same name.
 
     Args:
@@ -53,19 +52,3 @@ class FusionOptions:
         profile_reach(self.profile, 1.0)
         require_device_name(self.device)
         require_precision_name(self.precision)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values by name."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> FusionOptions:
-        """Options from plain values by name; those that are not there are the usual ones.
-
-        Raises:
-            UsageError: there is no such option.
-        """
-        known = [one.name for one in fields(cls)]
-        if unknown := sorted(set(content) - set(known)):
-            raise UsageError(f"unknown option {', '.join(unknown)}: choose from {', '.join(known)}")
-        return cls(**content)
