@@ -22,8 +22,7 @@ from MedSRLib.panel.interpreter import InterpreterChooser, interpreter_problem
 from MedSRLib.panel.packages import missing_packages, needs_extension
 from MedSRLib.panel.words import in_slicer
 from MedSRLib.scene.browsing import sequence_of
-
-_REPORT = "MedSR.Report"
+from MedSRLib.scene.roles import REPORT
 
 
 class Assessment:
@@ -92,7 +91,7 @@ class Assessment:
         ui = self._ui
         volume = parameters.inputVolume
         ui.explanationLabel.text = parameters.improvement.explanation()
-        if volume is not None and volume.GetAttribute(_REPORT):
+        if volume is not None and volume.GetAttribute(REPORT):
             ui.explanationLabel.text += " " + _("The input is a result of MedSR: estimates would be taken for a scan.")
         self.sequence = None if volume is None else sequence_of(volume)
         self.fusing = self.series.show(parameters)

@@ -6,7 +6,8 @@ from typing import Any
 
 import qt
 
-_SOURCE = "MedSR.Source"
+from MedSRLib.scene.roles import SOURCE_ROLE
+
 _FLICKER_MILLISECONDS = 600
 """Between two pictures: slow enough to look at each, quick enough for the eye to see what jumps."""
 _AFTER = 100
@@ -61,7 +62,7 @@ class BeforeAfter:
 
     def _show_controls(self) -> None:
         result = self._result
-        there = self._preview is not None or (result is not None and result.GetNodeReference(_SOURCE) is not None)
+        there = self._preview is not None or (result is not None and result.GetNodeReference(SOURCE_ROLE) is not None)
         for widget in (self._button, self._slider, *self._labels):
             widget.visible = there
 
@@ -91,7 +92,7 @@ class BeforeAfter:
         if self._preview is not None:
             self._preview.fade(value / _AFTER)
             return
-        source = None if self._result is None else self._result.GetNodeReference(_SOURCE)
+        source = None if self._result is None else self._result.GetNodeReference(SOURCE_ROLE)
         if source is None:
             self.stop()
             return

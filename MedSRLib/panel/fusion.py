@@ -18,12 +18,12 @@ from MedSRLib.models.manifest import Manifest
 from MedSRLib.panel.improvement import Improvement
 from MedSRLib.scene.fusion import require_several, series_of
 from MedSRLib.scene.nodes import SCALAR_VOLUME
+from MedSRLib.scene.roles import REPORT
 
 _CHOSEN = "fusedSeries"
 """Node references of the parameter node: the series that are fused with the input."""
 _CHOSEN_FOR = "fusedSeriesInput"
 """Node reference of the parameter node: the input that they were chosen for; another input gets a new proposal."""
-_REPORT = "MedSR.Report"
 _LONGEST_NAME = 34
 """Characters that a narrow panel has room for."""
 
@@ -177,7 +177,7 @@ def candidates(first: Any) -> list[Any]:
     found = []
     for node in slicer.util.getNodesByClass(SCALAR_VOLUME, first.GetScene()):
         image = node.GetImageData()
-        if node is first or node.GetClassName() != SCALAR_VOLUME or node.GetAttribute(_REPORT) or image is None:
+        if node is first or node.GetClassName() != SCALAR_VOLUME or node.GetAttribute(REPORT) or image is None:
             continue
         if image.GetDimensions()[2] > 1 and image.GetNumberOfScalarComponents() == 1:
             found.append(node)

@@ -7,7 +7,7 @@ from typing import Any
 from slicer import util
 from slicer.i18n import tr as _
 
-_REPORT = "MedSR.Report"
+from MedSRLib.scene.roles import REPORT
 
 
 def may_overwrite(output: Any) -> bool:
@@ -16,7 +16,7 @@ def may_overwrite(output: Any) -> bool:
     Args:
         output: vtkMRMLScalarVolumeNode, or None for a new one.
     """
-    if output is None or output.GetAttribute(_REPORT) or output.GetImageData() is None or util.mainWindow() is None:
+    if output is None or output.GetAttribute(REPORT) or output.GetImageData() is None or util.mainWindow() is None:
         return True
     question = _(
         "'{name}' was not made by MedSR. Its voxels will be replaced in the scene; the file that it may have come from "

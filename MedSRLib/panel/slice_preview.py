@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _SETTLE_MILLISECONDS = 120
 """After the last turn of a wheel: what is only scrolled past is not computed."""
 _KEPT_BYTES = 2**29
-_REPORT = "MedSR.Report"
 _numbers = itertools.count(1)
 
 

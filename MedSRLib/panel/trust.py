@@ -17,11 +17,8 @@ from MedSRLib.errors import InputError, MedSRError
 from MedSRLib.panel.fusion_verdict import fusion_table, fusion_verdict_html, is_fusion
 from MedSRLib.panel.verdict import report_table, verdict_html
 from MedSRLib.scene.browsing import sequence_of
+from MedSRLib.scene.roles import REPORT, SOURCE_ROLE, UNCERTAINTY_ROLE
 
-_REPORT = "MedSR.Report"
-_SOURCE = "MedSR.Source"
-_UNCERTAINTY = "MedSR.Uncertainty"
-"""Attribute and node references of a result, written by ``MedSRLib.scene.output``, whose import takes a while."""
 _UPPER_EDGE = 7
 """vtkCornerAnnotation::UpperEdge, which Slicer's own annotations leave free."""
 
@@ -73,7 +70,7 @@ class TrustSection:
         line, table = (fusion_verdict_html, fusion_table) if is_fusion(report) else (verdict_html, report_table)
         ui.verdictLabel.text = "" if report is None else line(result.GetName(), report)
         ui.reportLabel.text = table(report) if report is not None else problem or _("No result yet.")
-        ui.compareButton.enabled = bool(text) and result.GetNodeReference(_SOURCE) is not None
+        ui.compareButton.enabled = bool(text) and result.GetNodeReference(SOURCE_ROLE) is not None
         ui.restoreButton.enabled = self._views_before is not None
 
     def forget(self) -> None:
@@ -128,17 +125,17 @@ class TrustSection:
         from MedSRLib.scene.difference import difference_node
         from MedSRLib.scene.views import capture_views
 
-        source = self._result.GetNodeReference(_SOURCE)
+        source = self._result.GetNodeReference(SOURCE_ROLE)
         if source is None:
             raise MedSRError("the input is not in the scene any more: there is nothing to compare with")
-        others = [self._result.GetNthNodeReference(_SOURCE, n) for n in range(1, 3)]
+        others = [self._result.GetNthNodeReference(SOURCE_ROLE, n) for n in range(1, 3)]
         if any(others):  # of several series no single one tells what was added
             self._compare_series([source, *filter(None, others)])
             return
         added = difference_node(source, self._result)
         if self._views_before is None:
             self._views_before = capture_views(source.GetScene())
-        spread = self._result.GetNodeReference(_UNCERTAINTY)
+        spread = self._result.GetNodeReference(UNCERTAINTY_ROLE)
         names = compare(source, self._result, added, spread, settle=_settle)
         _annotate(names, [_("Input"), _("MedSR result"), _("Added detail"), _("Uncertainty")])
         self.show(self._result)
@@ -181,8 +178,8 @@ def _report_of(result: Any) -> str | None:
     if result is None:
         return None
     sequence = sequence_of(result)
-    whole = None if sequence is None else sequence.GetAttribute(_REPORT)
-    return whole or result.GetAttribute(_REPORT)
+    whole = None if sequence is None else sequence.GetAttribute(REPORT)
+    return whole or result.GetAttribute(REPORT)
 
 
 def _read(text: str | None) -> tuple[Any, str]:

@@ -12,10 +12,9 @@ from MedSRLib.errors import InputError, UsageError
 from MedSRLib.scene.acquired import INSTANCE_UIDS
 from MedSRLib.scene.nodes import SCALAR_VOLUME, volume_from_node
 from MedSRLib.scene.region import Box, box_from_roi
+from MedSRLib.scene.roles import REPORT
 from MedSRLib.volumes.volume import Volume
 
-REPORT = "MedSR.Report"
-"""Attribute of an output: the fidelity report as JSON. What has it is MedSR's own."""
 ENHANCED_AGAIN = ("the input is itself a result of MedSR: what was estimated is now taken for measured",)
 """Warning for a result of a result."""
 

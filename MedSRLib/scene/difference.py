@@ -13,7 +13,8 @@ from MedSRLib.errors import InputError
 from MedSRLib.scene.capture import fingerprint
 from MedSRLib.scene.hierarchy import put_below
 from MedSRLib.scene.nodes import SCALAR_VOLUME, image_from_voxels, set_affine, volume_from_node
-from MedSRLib.scene.output import DIFFERENCE_ROLE, FINGERPRINT, usable_name
+from MedSRLib.scene.output import FINGERPRINT, usable_name
+from MedSRLib.scene.roles import DIFFERENCE_ROLE
 from MedSRLib.volumes.volume import Volume
 
 _SHOWN_PERCENTILE = 99.9

@@ -16,18 +16,11 @@ from MedSRLib.errors import InputError, UsageError
 from MedSRLib.fusion.request import FusionOptions
 from MedSRLib.progress import Cancelled, Progress
 from MedSRLib.scene.acquired import frame_of_reference
-from MedSRLib.scene.capture import REPORT, Capture, capture
+from MedSRLib.scene.capture import Capture, capture
 from MedSRLib.scene.hierarchy import describe_series, put_beside
 from MedSRLib.scene.nodes import affine_of, image_from_voxels, require_scalar_volume, set_affine
-from MedSRLib.scene.output import (
-    FINGERPRINT,
-    SOURCE_ROLE,
-    UNCERTAINTY_ROLE,
-    describe,
-    new_volume,
-    overwritten,
-    show_like,
-)
+from MedSRLib.scene.output import FINGERPRINT, describe, new_volume, overwritten, show_like
+from MedSRLib.scene.roles import REPORT, SOURCE_ROLE, UNCERTAINTY_ROLE
 from MedSRLib.volumes.volume import Volume
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import slicer
 import vtk
 
 from MedSRLib.scene.nodes import affine_of
-from MedSRLib.scene.output import SOURCE_ROLE
+from MedSRLib.scene.roles import SOURCE_ROLE
 from MedSRLib.scene.views import ordinary_views
 
 _ROI = "vtkMRMLMarkupsROINode"

@@ -15,17 +15,12 @@ from typing import Any
 import slicer
 
 from MedSRLib.enhancement.result import Enhanced, FidelityReport
-from MedSRLib.scene.capture import REPORT, Capture
+from MedSRLib.scene.capture import Capture
 from MedSRLib.scene.hierarchy import describe_series, put_beside
 from MedSRLib.scene.nodes import SCALAR_VOLUME, image_from_voxels, set_affine
+from MedSRLib.scene.roles import DIFFERENCE_ROLE, REPORT, SOURCE_ROLE, UNCERTAINTY_ROLE
 from MedSRLib.volumes.volume import Volume
 
-UNCERTAINTY_ROLE = "MedSR.Uncertainty"
-"""Node reference from an output to its uncertainty map. Unlike an ID in an attribute it survives an import."""
-SOURCE_ROLE = "MedSR.Source"
-"""Node reference from an output to its input, which stays right where ``MedSR.SourceNodeID`` is renumbered."""
-DIFFERENCE_ROLE = "MedSR.Added"
-"""Node reference from an output to the volume of what it added, which goes with it."""
 FINGERPRINT = "MedSR.SourceSHA256"
 """Attribute of an output: the fingerprint of its input's voxels when it was made."""
 

@@ -11,7 +11,8 @@ import slicer
 from MedSRLib.enhancement.request import VoxelBox
 from MedSRLib.errors import UsageError
 from MedSRLib.scene.nodes import SCALAR_VOLUME, image_from_voxels, set_affine
-from MedSRLib.scene.output import DISPLAY, SOURCE_ROLE
+from MedSRLib.scene.output import DISPLAY
+from MedSRLib.scene.roles import SOURCE_ROLE
 from MedSRLib.scene.views import capture_view
 from MedSRLib.volumes.geometry import cropped_affine, upsampled_affine
 from MedSRLib.volumes.volume import Volume

@@ -13,11 +13,12 @@ from MedSRLib.enhancement.frames import join_reports
 from MedSRLib.enhancement.result import Enhanced
 from MedSRLib.errors import InputError
 from MedSRLib.scene.browsing import browser_of
-from MedSRLib.scene.capture import ENHANCED_AGAIN, REPORT, Capture, entry_text, fingerprint
+from MedSRLib.scene.capture import ENHANCED_AGAIN, Capture, entry_text, fingerprint
 from MedSRLib.scene.hierarchy import put_beside
 from MedSRLib.scene.nodes import image_from_voxels, set_affine, volume_from_node
-from MedSRLib.scene.output import SOURCE_ROLE, completed, describe, name_suffix_of, record, show_like, usable_name
+from MedSRLib.scene.output import completed, describe, name_suffix_of, record, show_like, usable_name
 from MedSRLib.scene.region import box_from_roi
+from MedSRLib.scene.roles import REPORT, SOURCE_ROLE
 
 _SEQUENCE = "vtkMRMLSequenceNode"
 

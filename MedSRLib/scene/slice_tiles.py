@@ -12,8 +12,8 @@ import vtk
 from MedSRLib.enhancement.request import VoxelBox
 from MedSRLib.errors import UsageError
 from MedSRLib.scene.nodes import affine_of
-from MedSRLib.scene.output import SOURCE_ROLE
 from MedSRLib.scene.region import world_to_local
+from MedSRLib.scene.roles import SOURCE_ROLE
 from MedSRLib.scene.views import ordinary_views
 
 TILE = 256

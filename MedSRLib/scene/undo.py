@@ -10,7 +10,8 @@ from MedSRLib.scene.browsing import browser_of
 from MedSRLib.scene.capture import entry_text
 from MedSRLib.scene.hierarchy import item_of
 from MedSRLib.scene.nodes import affine_of, set_affine
-from MedSRLib.scene.output import DIFFERENCE_ROLE, SOURCE_ROLE, UNCERTAINTY_ROLE, coded_entry
+from MedSRLib.scene.output import coded_entry
+from MedSRLib.scene.roles import DIFFERENCE_ROLE, SOURCE_ROLE, UNCERTAINTY_ROLE
 from MedSRLib.scene.views import ordinary_views
 
 _ROLES = (SOURCE_ROLE, UNCERTAINTY_ROLE, DIFFERENCE_ROLE)

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import slicer
 
-from MedSRLib.scene.capture import REPORT
-from MedSRLib.scene.output import SOURCE_ROLE, UNCERTAINTY_ROLE
+from MedSRLib.scene.roles import REPORT, SOURCE_ROLE, UNCERTAINTY_ROLE
 
 COMPARE_VIEWS = ("MedSRInput", "MedSROutput", "MedSRAdded", "MedSRUncertainty")
 """Slice views of the compare layouts, by what they show; ``comparison`` fills them."""

@@ -21,7 +21,7 @@ from MedSRLib.fusion.request import FusionOptions
 from MedSRLib.fusion.suggest import suggest
 from MedSRLib.scene.fusion import fuse_nodes, fusion_request_of, series_of
 from MedSRLib.scene.nodes import affine_of
-from MedSRLib.scene.output import SOURCE_ROLE
+from MedSRLib.scene.roles import SOURCE_ROLE
 
 SIDE = 28.0
 QUICK = {"generator": False, "spacing": 2.0, "registration": False}

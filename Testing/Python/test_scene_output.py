@@ -20,7 +20,8 @@ from MedSRLib.errors import InputError, UsageError
 from MedSRLib.scene.capture import capture
 from MedSRLib.scene.difference import difference_node
 from MedSRLib.scene.nodes import affine_of, volume_from_node
-from MedSRLib.scene.output import DIFFERENCE_ROLE, SOURCE_ROLE, UNCERTAINTY_ROLE, create_output, name_suffix_of, place
+from MedSRLib.scene.output import create_output, name_suffix_of, place
+from MedSRLib.scene.roles import DIFFERENCE_ROLE, SOURCE_ROLE, UNCERTAINTY_ROLE
 
 AddVolume = Callable[..., Any]
 

@@ -22,8 +22,8 @@ from MedSRLib.enhancement.enhancer import enhance
 from MedSRLib.errors import EnhancementCancelled, InputError, ModelError, UsageError
 from MedSRLib.models.catalogue import Model
 from MedSRLib.scene.nodes import affine_of, volume_from_node
-from MedSRLib.scene.output import UNCERTAINTY_ROLE
 from MedSRLib.scene.process import process
+from MedSRLib.scene.roles import UNCERTAINTY_ROLE
 from MedSRLib.volumes.files import read_volume
 
 

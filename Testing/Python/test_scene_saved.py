@@ -25,7 +25,7 @@ from scene_fixtures import (
     world_of,
 )
 
-from MedSRLib.scene.output import SOURCE_ROLE, UNCERTAINTY_ROLE
+from MedSRLib.scene.roles import SOURCE_ROLE, UNCERTAINTY_ROLE
 
 AddVolume = Callable[..., Any]
 

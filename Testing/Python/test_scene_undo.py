@@ -15,7 +15,7 @@ from scene_fixtures import STRAIGHT, attributes_of, blob, enhance_node, enhanced
 
 from MedSRLib.scene.difference import difference_node
 from MedSRLib.scene.nodes import affine_of
-from MedSRLib.scene.output import UNCERTAINTY_ROLE
+from MedSRLib.scene.roles import UNCERTAINTY_ROLE
 from MedSRLib.scene.sequences import capture_sequence, place_sequence
 from MedSRLib.scene.undo import Undo
 

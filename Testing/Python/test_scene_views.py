@@ -20,7 +20,8 @@ from MedSRLib.errors import InputError, UsageError
 from MedSRLib.scene.capture import capture
 from MedSRLib.scene.comparison import compare
 from MedSRLib.scene.difference import difference_node
-from MedSRLib.scene.output import DIFFERENCE_ROLE, place
+from MedSRLib.scene.output import place
+from MedSRLib.scene.roles import DIFFERENCE_ROLE
 from MedSRLib.scene.views import capture_views, is_comparing, restore_views, show_everywhere, show_instead
 from MedSRLib.volumes.geometry import cropped_affine
 from MedSRLib.volumes.volume import Volume
