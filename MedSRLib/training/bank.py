@@ -106,6 +106,7 @@ class AnatomyBank:
         *,
         alone: float = 0.0,
         least: int = 0,
+        among: Tensor | None = None,
     ) -> Blocks:
         """Blocks with enough foreground, turned and mirrored at random; beyond a volume its border goes on.
 
@@ -116,8 +117,9 @@ class AnatomyBank:
             random: source of randomness.
             alone: probability that neighbouring slices repeat the middle one; those of stacks always do.
             least: voxels that a volume should have along both of its longest axes, where there are such volumes.
+            among: whether each volume may be drawn of, at least one of them; None: of all.
         """
-        weights = self._weights
+        weights = self._weights if among is None else self._weights * among
         if least:
             fits = (self._shorter >= least).float()
             weights = weights * torch.where(fits.any(), fits, 1.0)

@@ -82,6 +82,9 @@ class PairsConfig(Settings):
             reconstruction kernel or a scanner's filter does; phantoms always are. The generator learns that an image
             may be smooth because there is no more detail, not only because of the point spread.
         softening: range of that blur's full width at half maximum, in voxels of the anatomy.
+        crossing: planes of either kind that cross in a block and whose mean is scored, as enhancement takes it;
+            "through-plane" only, and in nearly isotropic volumes. A block counts as twice as many pairs. 0: each plane
+            alone, as in the GAN stage, which needs whole planes.
         zoom_share: share of pairs whose anatomy is shrunk by 1.2 to 2 first: finer structure than the volume's own
             pixels show; "inplane" only.
     """
@@ -102,12 +105,15 @@ class PairsConfig(Settings):
     phantom_share: Share = 0.0
     softening_share: Share = 0.0
     softening: Span = (0.8, 2.5)
+    crossing: Whole = 0
     zoom_share: Share = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.patch <= 2 * self.margin:
             raise UsageError(f"pairs.patch = {self.patch} must be larger than twice pairs.margin = {self.margin}")
+        if self.crossing and self.margin:
+            raise UsageError(f"pairs.crossing = {self.crossing} scores the middle of blocks: make pairs.margin 0")
 
 
 @dataclass(frozen=True)

@@ -146,11 +146,11 @@ class FidelityStage(Stage):
         losses, scored = self.config.losses, self.scored()
         self._learner.forget_gradients()
         with mixed_precision(self.device):
-            estimate = batch.base + self._learner.trained(batch.low)
+            estimate = batch.image(self._learner.trained(batch.low))
             loss = pixel_loss(estimate[scored], batch.high[scored], losses.pixel)
             if self._teacher is not None:
                 with torch.no_grad():
-                    taught = batch.base + self._teacher(batch.low)
+                    taught = batch.image(self._teacher(batch.low))
                 of_teacher = pixel_loss(estimate[scored], taught[scored], losses.pixel)
                 loss = torch.lerp(loss, of_teacher, self.config.distil.share)
         if losses.consistency:

@@ -57,7 +57,7 @@ def edge_distance(figures: Mapping[str, Any]) -> float:
 
 def without_smooth_anatomy(config: TrainingConfig) -> TrainingConfig:
     """What detail looks like is learnt from patients at their own sharpness: smooth anatomy would teach to blur."""
-    return replace(config, pairs=replace(config.pairs, phantom_share=0.0, softening_share=0.0))
+    return replace(config, pairs=replace(config.pairs, phantom_share=0.0, softening_share=0.0, crossing=0))
 
 
 def untrained_discriminator(config: TrainingConfig) -> nn.Module:
@@ -160,7 +160,7 @@ class GanStage(Stage):
         self._generator.forget_gradients()
         self._discriminator.network.requires_grad_(False)
         with mixed_precision(self.device):
-            whole = batch.base + self._generator.trained(batch.low)
+            whole = batch.image(self._generator.trained(batch.low))
             estimate = whole[scored]
             terms = self._generator_losses(whole, estimate, reference, batch)
         loss = torch.stack(list(terms.values())).sum()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -59,14 +58,27 @@ class PairBatch:
         base: the image that its residual is added to, [N, 1, (D,) H, W].
         high: the anatomy, of the same shape.
         measurements: how it was acquired.
+        crossing: planes of each kind where ``low`` holds those of both that cross in an image, image by image, each
+            [rows, columns]; an image is then [1, rows, crossing x crossing]. 0: ``low`` holds what each image is of.
     """
 
     low: Tensor
     base: Tensor
     high: Tensor
     measurements: Acquired
+    crossing: int = 0
+
+    def image(self, residual: Tensor) -> Tensor:
+        """The base with a generator's residuals of ``low``, the mean of both kinds where planes cross."""
+        if not self.crossing:
+            return self.base + residual
+        planes = residual.unflatten(0, (len(self.base), 2, self.crossing)).squeeze(3)
+        edge = (planes.shape[-1] - self.crossing) // 2
+        across, along = planes[..., edge : edge + self.crossing].permute(1, 0, 3, 2, 4)
+        mean = (across + along.transpose(-1, -2)) / 2
+        return self.base + mean.flatten(2).unsqueeze(1)
 
     def to(self, device: torch.device) -> PairBatch:
         """The same on another device."""
-        moved: dict[str, Any] = {item.name: getattr(self, item.name).to(device) for item in fields(self)}
-        return PairBatch(**moved)
+        low, base, high = (x.to(device) for x in (self.low, self.base, self.high))
+        return PairBatch(low, base, high, self.measurements.to(device), self.crossing)
