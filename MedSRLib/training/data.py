@@ -43,13 +43,16 @@ class TrainingData:
     warnings: tuple[str, ...] = ()
 
 
-def read_data(config: TrainingConfig, folder: Path, cancelled: Cancelled | None = None) -> TrainingData:
+def read_data(
+    config: TrainingConfig, folder: Path, cancelled: Cancelled | None = None, *, patch_key: str = "pairs.patch"
+) -> TrainingData:
     """Finds and reads the volumes a configuration names; no volume is in both sets. A terminal is shown a bar.
 
     Args:
         config: of the run.
         folder: that the configuration's paths are relative to.
         cancelled: asked after every volume, where one process trains: several stop together, at an iteration.
+        patch_key: what the patch's side is called in the user's configuration, for messages.
 
     Raises:
         EnhancementCancelled: ``cancelled()`` returned true.
@@ -66,7 +69,7 @@ def read_data(config: TrainingConfig, folder: Path, cancelled: Cancelled | None 
         raise InputError(f"data.stacks names {others[0]}, which is not among data.train: name it there too (--data)")
     names = name_all([*paths, *held_out])
     volumes: list[Any] = read_side_by_side(
-        [*paths, *held_out], _Prepare(config, names, stacks, held_out), cancelled=cancelled
+        [*paths, *held_out], _Prepare(config, names, stacks, held_out, patch_key), cancelled=cancelled
     )
     train = volumes[: len(paths)]
     pixels = [size * config.factors[0] for volume in train for size in volume.spacing[:2]]
@@ -89,15 +92,22 @@ class _Prepare:
         names: of the paths, for messages.
         stacks: paths whose slices are unrelated images.
         held_out: paths that are not trained on.
+        patch_key: see ``read_data``.
     """
 
     def __init__(
-        self, config: TrainingConfig, names: Mapping[Path, str], stacks: Collection[Path], held_out: Collection[Path]
-    ):
+        self,
+        config: TrainingConfig,
+        names: Mapping[Path, str],
+        stacks: Collection[Path],
+        held_out: Collection[Path],
+        patch_key: str,
+    ) -> None:
         self._config = config
         self._names = names
         self._stacks = stacks
         self._held_out = held_out
+        self._patch_key = patch_key
 
     def __call__(self, path: Path) -> TrainingVolume | Volume:
         name, config = self._names[path], self._config
@@ -109,22 +119,22 @@ class _Prepare:
                 crop_to_multiple(scored, AcquisitionModel(config.factors))  # said now, not at the first validation
             return scored
         side = config.pairs.patch * config.scale[-1]
-        _require_size(volume, side, name, fewest_slices=kind.fewest_slices(side))
+        _require_size(volume, side, name, kind.fewest_slices(side), self._patch_key)
         if volume.modality == "other" and len(config.modalities) == 1 and config.modalities != ("CT",):
             volume = replace(volume, modality=config.modalities[0])  # the file does not say, and the user does
         return TrainingVolume.of(volume, side, is_stack=is_stack or path in self._stacks)
 
 
-def _require_size(volume: Volume, side: int, name: str, *, fewest_slices: int) -> None:
+def _require_size(volume: Volume, side: int, name: str, fewest_slices: int, patch_key: str) -> None:
     """Raises InputError when no patch fits."""
     if min(volume.shape[1:]) < side:
         raise InputError(
             f"{name} has slices of {volume.shape[2]} x {volume.shape[1]} voxels and a patch takes "
-            f"{side} x {side}: leave it out or make pairs.patch smaller"
+            f"{side} x {side}: leave it out or make {patch_key} smaller"
         )
     if volume.shape[0] < fewest_slices:
         raise InputError(
-            f"{name} has {volume.shape[0]} slices and a patch takes {side}: leave it out or make pairs.patch smaller"
+            f"{name} has {volume.shape[0]} slices and a patch takes {side}: leave it out or make {patch_key} smaller"
         )
 
 

@@ -382,7 +382,7 @@ def rehearse_estimator(config: EstimatorConfig, folder: Path) -> list[str]:
 def _read(config: EstimatorConfig, folder: Path, cancelled: Cancelled | None) -> TrainingData:
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
-    return read_data(config.pairs_of(*min(config.draws)), folder, cancelled)
+    return read_data(config.pairs_of(*min(config.draws)), folder, cancelled, patch_key="patches")
 
 
 def _on(drawn: Drawn, device: torch.device) -> Drawn:

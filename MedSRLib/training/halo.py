@@ -63,7 +63,8 @@ def network_inputs(
     side = max(config.pairs.patch, min(math.ceil(1.5 * radius), int(voxels ** (1 / config.spatial_dims))))
     patch = max(config.pairs.patch, min(side, max(_largest_patch(volume, config) for volume in volumes)))
     large = [volume for volume in volumes if _largest_patch(volume, config) >= patch]
-    sampler = make_sampler(large, replace(config, pairs=replace(config.pairs, patch=patch)), Random(0))
+    pairs = replace(config.pairs, patch=patch, crossing=0)  # whole planes
+    sampler = make_sampler(large, replace(config, pairs=pairs), Random(0))
     seen = np.ascontiguousarray(sampler.draw(_PAIRS).low.numpy())
     white = np.random.default_rng(0).random((1, config.slices, *[side] * config.spatial_dims), np.float32)
     corner = (slice(0, 1), slice(config.slices, None), *[slice(0, 1)] * config.spatial_dims)

@@ -15,6 +15,7 @@ from MedSRLib.training import samplers, through_plane
 from MedSRLib.training.config import DataConfig, OptimiserConfig, PairsConfig, TrainingConfig
 from MedSRLib.training.fidelity_stage import FidelityStage
 from MedSRLib.training.gan import without_smooth_anatomy
+from MedSRLib.training.halo import network_inputs
 from MedSRLib.training.pairs import PairBatch
 from MedSRLib.training.randomness import Random
 from MedSRLib.training.training_volume import TrainingVolume
@@ -133,3 +134,8 @@ def test_without_crossing_each_image_is_of_its_own_plane() -> None:
     batch = drawn([volume()], crossing=0)
     assert batch.crossing == 0
     torch.testing.assert_close(batch.image(batch.low[:, 1:2]), 2 * batch.base)
+
+
+def test_halos_are_measured_on_whole_planes() -> None:
+    images = network_inputs(config_of(), prepared([volume()]), 4, 16**2)
+    assert {image.shape[-2:] for image in images} == {(16, 16)}

@@ -151,7 +151,7 @@ def test_a_factor_that_no_volume_is_large_enough_for_is_left_out_and_said(workpl
 
 
 def test_volumes_that_hold_no_patch_at_all_are_refused(workplace: Path) -> None:
-    with pytest.raises(InputError, match=r"pairs.patch smaller"):
+    with pytest.raises(InputError, match="make patches smaller"):
         train_estimator(config_of(workplace, "patches=[40]"), workplace)
 
 
