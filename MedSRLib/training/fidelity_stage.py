@@ -147,11 +147,11 @@ class FidelityStage(Stage):
         self._learner.forget_gradients()
         with mixed_precision(self.device):
             estimate = batch.image(self._learner.trained(batch.low))
-            loss = pixel_loss(estimate[scored], batch.high[scored], losses.pixel)
+            loss = pixel_loss(estimate[scored], batch.high[scored], losses.pixel, batch.base[scored])
             if self._teacher is not None:
                 with torch.no_grad():
                     taught = batch.image(self._teacher(batch.low))
-                of_teacher = pixel_loss(estimate[scored], taught[scored], losses.pixel)
+                of_teacher = pixel_loss(estimate[scored], taught[scored], losses.pixel, batch.base[scored])
                 loss = torch.lerp(loss, of_teacher, self.config.distil.share)
         if losses.consistency:
             loss = loss + losses.consistency * batch.measurements.misfit(estimate)

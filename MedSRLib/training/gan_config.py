@@ -64,7 +64,7 @@ class LossesConfig(Settings):
     """Losses of the fidelity stage, and the perceptual loss of the GAN stage.
 
     Args:
-        pixel: "l1", "charbonnier", "l2" (squared), "l1+l2" or "psnr", in the fidelity stage; see
+        pixel: "l1", "charbonnier", "l2" (squared), "l1+l2", "psnr" or "contrast", in the fidelity stage; see
             ``losses.pixel_loss``.
         consistency: weight of mean |A x - y| in the fidelity stage.
         perceptual: the table above.
@@ -72,7 +72,7 @@ class LossesConfig(Settings):
 
     table: ClassVar[str] = "losses"
 
-    pixel: Literal["l1", "charbonnier", "l2", "l1+l2", "psnr"] = "l1"
+    pixel: Literal["l1", "charbonnier", "l2", "l1+l2", "psnr", "contrast"] = "l1"
     consistency: Weight = 0.0
     perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
 

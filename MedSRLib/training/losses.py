@@ -18,8 +18,11 @@ _CHARBONNIER = 1e-3
 _SQUARED = 10.0
 """Weight of the squares in "l1+l2": both parts pull alike at a difference of a twentieth of the range."""
 
+_LEAST_CONTRAST = 0.01
+"""Difference between neighbours, in parts of the range, below which images of less contrast do not count more."""
 
-def pixel_loss(estimate: Tensor, reference: Tensor, kind: str) -> Tensor:
+
+def pixel_loss(estimate: Tensor, reference: Tensor, kind: str, base: Tensor | None = None) -> Tensor:
     """How far an image is from the reference.
 
     Args:
@@ -28,7 +31,11 @@ def pixel_loss(estimate: Tensor, reference: Tensor, kind: str) -> Tensor:
             whose minimum is the mean of what is possible, so the highest PSNR where much is; "l1+l2", the mean of
             |d| + 10 d^2, which also makes small differences vanish; "psnr", the mean over images of
             0.05 ln(MSE + 1e-6) + 2.5 sqrt(MSE + 1e-8): decibels, so that smooth and clean images count as much as
-            others, and RMSE, so that the hard ones are not given up. It may be negative.
+            others, and RMSE, so that the hard ones are not given up. It may be negative. What looks alike and may be
+            sharp or smooth counts more where it was smooth, for its error is smaller then, so that the generator holds
+            back; "contrast", the mean over images of MSE over (G + 0.01^2), G the mean squared difference of the base's
+            neighbouring rows: images count alike by what is seen of them, whatever they turn out to be.
+        base: that the generator's residual is added to, for "contrast".
     """
     if kind == "l1":
         return functional.l1_loss(estimate, reference)
@@ -36,6 +43,10 @@ def pixel_loss(estimate: Tensor, reference: Tensor, kind: str) -> Tensor:
         return functional.mse_loss(estimate, reference)
     if kind == "l1+l2":
         return functional.l1_loss(estimate, reference) + _SQUARED * functional.mse_loss(estimate, reference)
+    if kind == "contrast":
+        assert base is not None
+        mse = ((estimate - reference) ** 2).flatten(1).mean(1)
+        return (mse / (base.diff(dim=-2).square().flatten(1).mean(1) + _LEAST_CONTRAST**2)).mean()
     if kind == "psnr":
         mse = ((estimate - reference) ** 2).flatten(1).mean(1)
         return (0.05 * torch.log(mse + 1e-6) + 2.5 * torch.sqrt(mse + 1e-8)).mean()

@@ -231,3 +231,25 @@ def test_the_misfit_leaves_out_the_margin_where_the_patch_ends() -> None:
     changed[..., 0] += 1.0
     inside, whole = (Acquired.of(matrix, x, (-2, -1), margin).misfit(changed).item() for margin in (1, 0))
     assert inside < 0.1 * whole
+
+
+def test_the_contrast_loss_weighs_images_by_what_is_seen_of_them() -> None:
+    """Rows of the base differ by 0 and by 0.1: the same error counts a hundred and one times as much in the first."""
+    base = torch.zeros(2, 1, 4, 4)
+    base[1] = 0.1 * torch.arange(4.0)[:, None]
+    flat, steep = (
+        pixel_loss(base[i : i + 1] + 0.02, base[i : i + 1], "contrast", base[i : i + 1]).item() for i in (0, 1)
+    )
+    assert flat == pytest.approx(0.02**2 / 0.01**2)
+    assert flat / steep == pytest.approx(101)
+
+
+@pytest.mark.parametrize(("kind", "best"), [("contrast", 0.25), ("psnr", 0.0)])
+def test_what_may_be_sharp_or_smooth_is_answered_by_its_mean_where_contrast_decides(kind: str, best: float) -> None:
+    """Of what looks alike one image in four is sharp: decibels side with the smooth ones, and hold back."""
+    sharp = torch.ones(1, 1, 4, 4) * 0.1
+    truths = torch.cat([sharp, 0 * sharp, 0 * sharp, 0 * sharp])
+    base = torch.zeros_like(truths)
+    answers = [0.0, 0.125, 0.25, 0.5]
+    losses = [pixel_loss(base + answer * sharp, truths, kind, base).item() for answer in answers]
+    assert answers[losses.index(min(losses))] == best
