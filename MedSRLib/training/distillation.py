@@ -15,11 +15,11 @@ from MedSRLib.errors import UsageError
 from MedSRLib.models.catalogue import Model
 from MedSRLib.training.config import TrainingConfig
 from MedSRLib.training.fidelity_stage import cosine
-from MedSRLib.training.gan import without_smooth_anatomy
+from MedSRLib.training.gan import for_detail
 from MedSRLib.training.learner import Learner, mixed_precision
 from MedSRLib.training.pairs import PairBatch
 from MedSRLib.training.schedule import Schedule
-from MedSRLib.training.stage import Stage, Step, Validate
+from MedSRLib.training.stage import Stage, Step, Validate, filled_with
 from MedSRLib.training.training_volume import TrainingVolume
 
 _SMOOTH = 8.0
@@ -118,16 +118,13 @@ class DegridStage(Stage):
         schedule: Schedule | None = None,
         resume: bool = False,
     ) -> None:
-        config = without_smooth_anatomy(config)
-
-        def begin(generator: nn.Module) -> None:
-            generator.load_state_dict(dict(start))
+        config = for_detail(config)
 
         super().__init__(
             config,
             volumes,
             folder,
-            begin=begin,
+            begin=filled_with(start),
             device=device,
             seed=config.run.seed + 2,
             ema=0.99,

@@ -19,7 +19,7 @@ from MedSRLib.training.learner import Learner, mixed_precision
 from MedSRLib.training.losses import PerceptualLoss, RelativisticAverageLoss, pixel_loss
 from MedSRLib.training.pairs import PairBatch
 from MedSRLib.training.schedule import Schedule
-from MedSRLib.training.stage import Stage, Step, Validate
+from MedSRLib.training.stage import Stage, Step, Validate, filled_with
 from MedSRLib.training.training_volume import TrainingVolume
 
 _DETAIL_GAIN = 10.0
@@ -55,8 +55,11 @@ def edge_distance(figures: Mapping[str, Any]) -> float:
     return sum(abs(math.log(max(ratio, 1e-6))) for ratio in ratios) / len(ratios)
 
 
-def without_smooth_anatomy(config: TrainingConfig) -> TrainingConfig:
-    """What detail looks like is learnt from patients at their own sharpness: smooth anatomy would teach to blur."""
+def for_detail(config: TrainingConfig) -> TrainingConfig:
+    """What detail looks like is learnt from whole planes of patients at their own sharpness.
+
+    Smooth anatomy would teach to blur, and where planes cross there is too little of each for a discriminator.
+    """
     return replace(config, pairs=replace(config.pairs, phantom_share=0.0, softening_share=0.0, crossing=0))
 
 
@@ -108,17 +111,14 @@ class GanStage(Stage):
         schedule: Schedule | None = None,
         resume: bool = False,
     ) -> None:
-        config = without_smooth_anatomy(config)
+        config = for_detail(config)
         settings = config.gan
-
-        def begin(generator: nn.Module) -> None:
-            generator.load_state_dict(dict(start))
 
         super().__init__(
             config,
             volumes,
             folder,
-            begin=begin,
+            begin=filled_with(start),
             device=device,
             seed=config.run.seed + 1,
             ema=settings.ema,

@@ -17,7 +17,6 @@ _CHARBONNIER = 1e-3
 """Below this difference the Charbonnier loss is quadratic; parts of the intensity range."""
 _SQUARED = 10.0
 """Weight of the squares in "l1+l2": both parts pull alike at a difference of a twentieth of the range."""
-
 _LEAST_CONTRAST = 0.01
 """Difference between neighbours, in parts of the range, below which images of less contrast do not count more."""
 
@@ -43,12 +42,11 @@ def pixel_loss(estimate: Tensor, reference: Tensor, kind: str, base: Tensor | No
         return functional.mse_loss(estimate, reference)
     if kind == "l1+l2":
         return functional.l1_loss(estimate, reference) + _SQUARED * functional.mse_loss(estimate, reference)
-    if kind == "contrast":
-        assert base is not None
+    if kind in ("contrast", "psnr"):
         mse = ((estimate - reference) ** 2).flatten(1).mean(1)
-        return (mse / (base.diff(dim=-2).square().flatten(1).mean(1) + _LEAST_CONTRAST**2)).mean()
-    if kind == "psnr":
-        mse = ((estimate - reference) ** 2).flatten(1).mean(1)
+        if kind == "contrast":
+            assert base is not None
+            return (mse / (base.diff(dim=-2).square().flatten(1).mean(1) + _LEAST_CONTRAST**2)).mean()
         return (0.05 * torch.log(mse + 1e-6) + 2.5 * torch.sqrt(mse + 1e-8)).mean()
     return torch.sqrt((estimate - reference) ** 2 + _CHARBONNIER**2).mean()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,15 @@ class Step:
     def __post_init__(self) -> None:
         detached = {name: value.detach() for name, value in self.losses.items()}
         object.__setattr__(self, "losses", detached)  # a graph that is kept keeps its images
+
+
+def filled_with(weights: Mapping[str, Tensor]) -> Callable[[nn.Module], None]:
+    """Fills a generator with weights that fit it, a state dict: what a later stage begins with."""
+
+    def begin(generator: nn.Module) -> None:
+        generator.load_state_dict(dict(weights))
+
+    return begin
 
 
 class Stage(ABC):

@@ -17,7 +17,7 @@ from MedSRLib.training.noise import Kinds
 from MedSRLib.training.pairs import Acquired, PairBatch
 from MedSRLib.training.randomness import Random
 from MedSRLib.training.sampler import PairSampler, with_maps
-from MedSRLib.training.training_volume import ISOTROPIC, TrainingVolume, centre_of
+from MedSRLib.training.training_volume import TrainingVolume, centre_of, is_nearly_isotropic
 from MedSRLib.volumes.volume import Volume
 
 AROUND = 32
@@ -47,7 +47,7 @@ class ThroughPlaneSampler(PairSampler):
     @classmethod
     def scored_part(cls, volume: Volume, name: str, config: TrainingConfig) -> Volume:
         """The central cube of a nearly isotropic volume."""
-        if max(volume.spacing) > ISOTROPIC * min(volume.spacing):
+        if not is_nearly_isotropic(volume.spacing):
             raise InputError(
                 f"{name} in data.validation has voxels of {' x '.join(f'{size:.2f}' for size in volume.spacing)} mm: "
                 f"through-plane models are validated on nearly isotropic volumes, choose another"
@@ -62,7 +62,7 @@ class ThroughPlaneSampler(PairSampler):
         low, high = config.factor_range
         self._most = round(self._size / low)
         crosses = [bool(config.pairs.crossing) and _may_cross(volume, _side_of(config.pairs)) for volume in volumes]
-        self._may_cross = any(crosses)
+        self._some_cross = any(crosses)
         self._crosses = torch.tensor(crosses, device=self._device)
         self._others = None if all(crosses) else ~self._crosses
         self._interpolation = Interpolation(self._size, round(self._size / high), self._most, self._device)
@@ -73,7 +73,7 @@ class ThroughPlaneSampler(PairSampler):
         Enhancement takes the mean of both. Each of them, trained alone, answers what it can tell on its own; their mean
         says too little of what one sees and the other does not.
         """
-        if self._may_cross and self._random.how_many(1, _CROSSED_SHARE):
+        if self._some_cross and self._random.how_many(1, _CROSSED_SHARE):
             return self._draw_crossed(max(1, count // (2 * self._config.pairs.crossing)))
         return self._draw_planes(count)
 
@@ -199,5 +199,4 @@ def _side_of(pairs: PairsConfig) -> int:
 
 def _may_cross(volume: TrainingVolume, side: int) -> bool:
     """Whether it is nearly isotropic, and thick enough for planes of both kinds."""
-    is_isotropic = max(volume.spacing) <= ISOTROPIC * min(volume.spacing)
-    return is_isotropic and not volume.is_stack and min(volume.voxels.shape) >= side
+    return is_nearly_isotropic(volume.spacing) and not volume.is_stack and min(volume.voxels.shape) >= side

@@ -44,8 +44,7 @@ class TrainingVolume:
             is_stack: slices are unrelated images.
         """
         planes: tuple[tuple[int, int, int], ...] = ((0, 1, 2),)
-        isotropic = max(volume.spacing) <= ISOTROPIC * min(volume.spacing)
-        if isotropic and volume.shape[0] >= side and not is_stack:
+        if is_nearly_isotropic(volume.spacing) and volume.shape[0] >= side and not is_stack:
             planes = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
         scaling = IntensityScaling.fit(volume.voxels, volume.modality)
         return cls(volume.voxels, scaling, volume.modality, volume.spacing, planes, is_stack)
@@ -59,6 +58,11 @@ class TrainingVolume:
     def is_isotropic(self) -> bool:
         """Nearly, and thick enough: any axis may serve as the slice axis."""
         return len(self.planes) == 3
+
+
+def is_nearly_isotropic(spacing: Sequence[float]) -> bool:
+    """Whether any axis may serve as the slice axis, as far as voxel sizes decide it."""
+    return max(spacing) <= ISOTROPIC * min(spacing)
 
 
 def centre_of(voxels: np.ndarray, shape: Sequence[int]) -> np.ndarray:

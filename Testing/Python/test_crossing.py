@@ -14,7 +14,7 @@ from MedSRLib.errors import UsageError
 from MedSRLib.training import samplers, through_plane
 from MedSRLib.training.config import DataConfig, OptimiserConfig, PairsConfig, TrainingConfig
 from MedSRLib.training.fidelity_stage import FidelityStage
-from MedSRLib.training.gan import without_smooth_anatomy
+from MedSRLib.training.gan import for_detail
 from MedSRLib.training.halo import network_inputs
 from MedSRLib.training.pairs import PairBatch
 from MedSRLib.training.randomness import Random
@@ -113,7 +113,7 @@ def test_volumes_whose_planes_cross_are_not_drawn_plane_by_plane_besides(monkeyp
 
 
 def test_the_gan_stage_sees_whole_planes() -> None:
-    assert without_smooth_anatomy(config_of()).pairs.crossing == 0
+    assert for_detail(config_of()).pairs.crossing == 0
 
 
 def test_a_margin_beside_crossing_planes_is_refused() -> None:
